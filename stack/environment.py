@@ -1,0 +1,59 @@
+"""The environment that every Django process of a local stack gets."""
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+from stack.data_dir import DataDir
+from stack.databases import APP, CONTROL, CUTTER, OWNER, WAREHOUSE
+from stack.errors import StackError
+from stack.postgres import Postgres, password_name
+from stack.valkey import Valkey
+
+
+def environment(data_dir: Path) -> dict[str, str]:
+    """What the processes of a provisioned data folder need to know. Secrets go as files where a file is possible."""
+    data = DataDir(data_dir)
+    ports = data.read_json("ports.json")
+    if ports is None:
+        raise StackError(f"There is no stack in {data.root} yet. Start it once with script/server.")
+    postgres = Postgres(data, ports["postgres"])
+    return {
+        "LOCAL_MODE": "1",
+        "ALLOWED_HOSTS": "127.0.0.1,localhost",
+        "PORT": str(ports["web"]),
+        "DRAWBRIDGE_URL": f"http://127.0.0.1:{ports['web']}",
+        "DATABASE_URL": postgres.url(CONTROL, APP),
+        "DATABASE_OWNER_URL": postgres.url(CONTROL, OWNER),
+        "VALKEY_URL": Valkey(data, ports["valkey"]).url(),
+        "OPENBAO_ADDR": f"http://127.0.0.1:{ports['openbao']}",
+        "OPENBAO_ROLE_ID_FILE": str(data.path("secrets", "openbao-role-id")),
+        "OPENBAO_SECRET_ID_FILE": str(data.path("secrets", "openbao-secret-id")),
+        "SECRET_KEY_FILE": str(data.secret("secret-key", lambda: secrets.token_urlsafe(64))),
+        "ENVELOPE_KEYS_FILE": str(data.secret("envelope-keys.json", first_envelope_keys)),
+        "TARGETS_FILE": str(write_targets(data, ports["postgres"])),
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"))),
+        "PEOPLE_FILE": str(data.path("people.json")),
+    }
+
+
+def first_envelope_keys() -> str:
+    """A list of one key; later keys are appended, oldest to newest."""
+    return json.dumps([{"id": "k1", "key": base64.b64encode(secrets.token_bytes(32)).decode()}])
+
+
+def write_targets(data: DataDir, port: int) -> Path:
+    """The systems that agents can be given access to, keyed by the name that grants use."""
+    warehouse = {
+        "kind": "postgresql",
+        "host": "127.0.0.1",
+        "port": port,
+        "dbname": WAREHOUSE,
+        "mount": "database",
+        "connection": "warehouse",
+        "cutter_user": CUTTER,
+        "cutter_password_file": str(data.secret(password_name(CUTTER))),
+    }
+    return data.write_json("targets.json", {"warehouse": warehouse})

@@ -1,0 +1,39 @@
+"""Which processes a whole Drawbridge consists of, beside its three services. This table is the only place."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.process import Command
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORKER = ("-A", "webapp", "worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
+WEB = ("webapp.asgi:application", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log")
+WARNINGS = ("--loglevel", "WARNING")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Python module with its arguments; `{port}` and `{data}` in them are filled in."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+
+
+# Revocation has a worker of its own, so that it never waits behind issuing.
+PROCESSES = (
+    Process("web", "uvicorn", (*WEB, "--timeout-graceful-shutdown", "5")),
+    Process("worker-revoke", "celery", (*WORKER, "-Q", "revoke", "-n", "revoke@%h", *WARNINGS)),
+    Process("worker-issue", "celery", (*WORKER, "-Q", "issue,sweep", "-n", "issue@%h", *WARNINGS)),
+    Process("beat", "celery", ("-A", "webapp", "beat", "-s", "{data}/beat-schedule", *WARNINGS)),
+    Process("rehearsal", "runner.rehearsal"),
+)
+
+
+def command(process: Process, data_dir: Path, env: Mapping[str, str]) -> Command:
+    """How to run one of them with the environment of a stack."""
+    arguments = [argument.format(port=env["PORT"], data=data_dir) for argument in process.arguments]
+    argv = (sys.executable, "-m", process.module, *arguments)
+    return Command(process.name, argv, {**env, "PYTHONUNBUFFERED": "1"}, cwd=REPOSITORY)
