@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,8 @@ class DataDir:
             self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
             (self.root / "secrets").chmod(0o700)
             (self.root / "log").chmod(0o700)
-            self.write("writable", "")
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
         except OSError as error:
             raise StackError(
                 f"The folder {self.root} cannot be written to ({error.strerror}). "

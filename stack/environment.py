@@ -20,7 +20,10 @@ def environment(data_dir: Path) -> dict[str, str]:
     if ports is None:
         raise StackError(f"There is no stack in {data.root} yet. Start it once with script/server.")
     postgres = Postgres(data, ports["postgres"])
+    no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
     return {
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
         "LOCAL_MODE": "1",
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "PORT": str(ports["web"]),
@@ -34,7 +37,6 @@ def environment(data_dir: Path) -> dict[str, str]:
         "SECRET_KEY_FILE": str(data.secret("secret-key", lambda: secrets.token_urlsafe(64))),
         "ENVELOPE_KEYS_FILE": str(data.secret("envelope-keys.json", first_envelope_keys)),
         "TARGETS_FILE": str(write_targets(data, ports["postgres"])),
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"))),
         "PEOPLE_FILE": str(data.path("people.json")),
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from stack.errors import StackError
 from stack.process import Command, Leashed, rotate
 
 TICK_SECONDS = 0.1
@@ -74,17 +75,31 @@ class Supervisor:
             if watched.due is None and watched.running.exit_code() is not None:
                 self._notice_death(name, watched, now)
             elif watched.due is not None and now >= watched.due:
-                watched.running, watched.started, watched.due = watched.launch(), now, None
+                self._bring_back(name, watched)
+
+    def _bring_back(self, name: str, watched: Watched) -> None:
+        try:
+            watched.running = watched.launch()
+        except StackError as error:
+            self._tell(str(error))
+            self._plan_next_start(watched)
+        else:
+            watched.started, watched.due = time.monotonic(), None
 
     def _notice_death(self, name: str, watched: Watched, now: float) -> None:
         if now - watched.started > HEALTHY_SECONDS:
             watched.pause = FIRST_PAUSE_SECONDS
-        watched.due = now + watched.pause
+        pause = self._plan_next_start(watched)
         code = watched.running.exit_code()
-        self._tell(f"{name} ended (code {code}) and starts again in {watched.pause:.1f} s.")
+        self._tell(f"{name} ended (code {code}) and starts again in {pause:.1f} s.")
         if lines := watched.running.last_lines(3):
             self._tell(lines)
-        watched.pause = min(watched.pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _plan_next_start(self, watched: Watched) -> float:
+        pause = watched.pause
+        watched.due = time.monotonic() + pause
+        watched.pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        return pause
 
     def watch(self) -> None:
         """Watch until `stop` is called."""

@@ -1,0 +1,50 @@
+"""Everything that `script/test` checks: linters first, then pytest, whose closing line comes last."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+def ensure_chromium() -> None:
+    """Install Debian's Chromium where there is none; say what to do where that is not ours to do."""
+    if CHROMIUM.exists():
+        return
+    if os.geteuid() != 0 or not Path("/usr/bin/apt-get").exists():
+        sys.exit("The browser tests need /usr/bin/chromium. Install it, as root: apt-get install chromium")
+    print("Installing Chromium ...", flush=True)
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+        command = ["/usr/bin/apt-get", "-q", *arguments]
+        ended = subprocess.run(command, env=env, capture_output=True, text=True)  # noqa: S603
+        if ended.returncode:
+            sys.exit(f"Chromium could not be installed; apt-get {arguments[0]} said:\n{ended.stderr.strip()}")
+
+
+def linters() -> list[list[str]]:
+    """The static checks that pyproject.toml configures."""
+    tools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text()).get("tool", {})
+    commands = [["ruff", "check", "--quiet", "."], ["ruff", "format", "--check", "--quiet", "."]]
+    return commands + ([["mypy"]] if "mypy" in tools else [])
+
+
+def run(*module: str) -> int:
+    """Run a module of this environment and return its exit code."""
+    return subprocess.run([sys.executable, "-m", *module], cwd=REPOSITORY).returncode  # noqa: S603
+
+
+def main() -> int:
+    """Zero only if every check passed; a linter's failure does not hide pytest's answer."""
+    ensure_chromium()
+    failed = [" ".join(command) for command in linters() if run(*command)]
+    for command in failed:
+        print(f"FAILED: {command}", flush=True)
+    return run("pytest", *sys.argv[1:]) or int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
