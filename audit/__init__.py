@@ -1,0 +1,1 @@
+"""What happened: the event log. It knows nothing of who may do what."""

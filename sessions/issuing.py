@@ -1,0 +1,90 @@
+"""Minting: from an intent row to a credential that its agent can fetch. Runs in a worker; safe to run twice."""
+
+import random
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from sessions import claims, lifecycle
+from sessions.errors import StateConflict
+from sessions.models import AgentSession, Credential
+from sessions.models.credentials import CredentialState
+from sessions.models.runs import State
+from sessions.providers import registry
+from sessions.providers.contract import CredentialError, Intent
+
+logger = structlog.get_logger()
+
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
+
+
+def backoff_s(attempt: int) -> float:
+    """1, 2, 4 ... 30 seconds, with a quarter of jitter."""
+    return min(FIRST_DELAY_S * 2 ** min(attempt - 1, 10), LONGEST_DELAY_S) * random.uniform(0.75, 1.25)
+
+
+def run(credential_id: uuid.UUID) -> None:
+    """Mint one intent, if it is due and nobody else does."""
+    claim = claims.mint(credential_id)
+    if claim is None:
+        return
+    credential = Credential.objects.select_related("agent_session").get(pk=credential_id)
+    try:
+        provider = registry.provider(credential.provider)
+        minted = provider.mint(_intent(credential), lambda handle: _remember(credential_id, handle))
+    except CredentialError as error:
+        _give_up(claim, credential, error)
+        return
+    try:
+        lifecycle.record_issued(credential_id, minted)
+    except StateConflict:
+        lifecycle.record_late(credential_id, minted)
+        return
+    activate_if_ready(credential.agent_session_id)
+
+
+def activate_if_ready(agent_session_id: uuid.UUID) -> None:
+    """Start the session's clock when the newest credential of each slot is there."""
+    newest = Credential.objects.filter(agent_session=agent_session_id).order_by("slot", "-generation").distinct("slot")
+    if all(credential.state == CredentialState.ISSUED for credential in newest):
+        try:
+            if AgentSession.objects.filter(pk=agent_session_id, state=State.APPROVED).exists():
+                lifecycle.activate(agent_session_id)
+        except StateConflict:
+            logger.info("activate_overtaken", agent_session=str(agent_session_id))
+
+
+def _give_up(claim: claims.Claim, credential: Credential, error: CredentialError) -> None:
+    logger.warning("mint_failed", credential=str(credential.id), error=str(error), attempt=claim.attempt)
+    try:
+        if error.permanent:
+            Credential.objects.filter(pk=credential.pk).update(problem=str(error)[:300], claimed_until=None)
+            lifecycle.fail(credential.agent_session_id, str(error)[:300])
+        elif error.untouched:
+            claims.release_mint(claim, str(error), backoff_s(claim.attempt))
+        else:
+            lifecycle.replace(credential.id, str(error), backoff_s(credential.generation))
+    except StateConflict:
+        # Its session ended meanwhile, so a revocation waits for this claim to end.
+        Credential.objects.filter(pk=credential.pk).update(claimed_until=None)
+
+
+def _intent(credential: Credential) -> Intent:
+    return Intent(
+        name=credential.name,
+        details=credential.content,
+        ttl_s=credential.ttl_s,
+        labels={
+            "agent_session": str(credential.agent_session_id),
+            "credential": credential.name,
+            "grant_hash": credential.grant_hash,
+            "agent": str(credential.agent_session.agent_id),
+        },
+    )
+
+
+def _remember(credential_id: uuid.UUID, handle: Mapping[str, Any]) -> None:
+    """Keep the handle as soon as there is one, in a transaction of its own: it is what a reaper starts from."""
+    Credential.objects.filter(pk=credential_id).update(handle=dict(handle))

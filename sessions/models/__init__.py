@@ -1,0 +1,25 @@
+"""The rows of the control plane, by what they are about."""
+
+from sessions.models.agents import Agent, AgentKey
+from sessions.models.credentials import Credential, Revocation, RevocationStep
+from sessions.models.people import Membership, Person, Role, Team
+from sessions.models.profiles import Profile, ProfileVersion
+from sessions.models.runs import AgentSession, Approval, Grant, Transition
+
+__all__ = [
+    "Agent",
+    "AgentKey",
+    "AgentSession",
+    "Approval",
+    "Credential",
+    "Grant",
+    "Membership",
+    "Person",
+    "Profile",
+    "ProfileVersion",
+    "Revocation",
+    "RevocationStep",
+    "Role",
+    "Team",
+    "Transition",
+]

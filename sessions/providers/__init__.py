@@ -1,0 +1,1 @@
+"""Systems that mint and revoke. One file and one registry line each."""

@@ -1,0 +1,97 @@
+"""What a provider is.
+
+CredentialError
+    CredentialError(permanent=True)   trying again cannot help: the session does not start
+    CredentialError(permanent=False)  try again later
+    CredentialError(untouched=True)   nothing was minted, so the same intent may be tried again
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+Details = Mapping[str, Any]
+
+
+class CredentialError(Exception):
+    """A provider could not do what it was asked. `permanent` is the whole retry policy."""
+
+    def __init__(self, message: str, *, permanent: bool = False, untouched: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.untouched = untouched
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What is to be minted. `name` is unique to it; whatever is made upstream is made under that name."""
+
+    name: str
+    details: Sequence[Details]
+    ttl_s: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Minted:
+    """A credential as the provider gave it. `secret` is delivered to the agent and never logged."""
+
+    secret: Mapping[str, Any]
+    handle: Mapping[str, Any]
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Held:
+    """What we hold of a credential that must die: the handle, and the secret where we still have it."""
+
+    name: str
+    details: Sequence[Details]
+    handle: Mapping[str, Any]
+    secret: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to one step. `done` means: revoked (revoke), refused (proof), cleaned (tidy)."""
+
+    done: bool
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a revocation. `run` is idempotent; it raises CredentialError when the far end cannot be asked."""
+
+    name: str
+    kind: str
+    label: str
+    run: Callable[[], Outcome]
+
+
+class Provider(Protocol):
+    """A system that mints and revokes.
+
+    `mint` calls `record` with a handle as soon as there is one, before it makes anything that needs it; what `mint`
+    made when it raised is found again by `steps` from the name alone. `steps` are given in the order in which they
+    cut soonest; each is tried whatever became of those before it; one that was done once is never asked for again.
+    """
+
+    kind: str
+
+    def slots(self, details: Sequence[Details]) -> Mapping[str, Sequence[Details]]:
+        """Group the objects of this type by the credential that serves them."""
+        ...
+
+    def problems(self, details: Details) -> Iterator[str]:
+        """What is wrong with one authorization_details object, in sentences for the one who wrote it."""
+        ...
+
+    def sentences(self, details: Details) -> Iterator[str]:
+        """What one object allows, in plain words for the one who decides."""
+        ...
+
+    def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> Minted: ...
+
+    def steps(self, held: Held) -> Sequence[Step]: ...

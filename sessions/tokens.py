@@ -1,0 +1,50 @@
+"""Keys and codes that we hand out: how they look, and the digests under which we keep them.
+
+A key is `dbk_` (agent key), `dbs_` (session token) or `dbd_` (device code), 32 base62 characters of 190 random bits,
+and six of a CRC-32 over what precedes them: a scanner can tell a real one from a look-alike without asking us.
+"""
+
+import hashlib
+import secrets
+import zlib
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+AGENT_KEY, SESSION_TOKEN, DEVICE_CODE = "dbk", "dbs", "dbd"
+_RANDOM, _CHECKSUM = 32, 6
+# RFC 8628, section 6.1: no vowels, so no words; nothing that is read as something else.
+_USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
+
+
+def new(prefix: str) -> str:
+    body = prefix + "_" + "".join(secrets.choice(ALPHABET) for _ in range(_RANDOM))
+    return body + _checksum(body)
+
+
+def well_formed(key: str, prefix: str) -> bool:
+    """Whether the key could be one of ours: prefix, length and checksum."""
+    body, checksum = key[:-_CHECKSUM], key[-_CHECKSUM:]
+    return (
+        key.isascii()
+        and key.startswith(prefix + "_")
+        and len(key) == len(prefix) + 1 + _RANDOM + _CHECKSUM
+        and checksum == _checksum(body)
+    )
+
+
+def digest(key: str) -> str:
+    """What is stored. The keys are random, so a plain hash cannot be guessed."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def new_user_code() -> str:
+    letters = [secrets.choice(_USER_CODE_ALPHABET) for _ in range(8)]
+    return "".join(letters[:4]) + "-" + "".join(letters[4:])
+
+
+def _checksum(body: str) -> str:
+    value = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(_CHECKSUM):
+        value, digit = divmod(value, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))

@@ -1,0 +1,20 @@
+"""Wake workers for rows that are due. A wake-up that is lost costs the time until the next sweep, nothing else."""
+
+import uuid
+from collections.abc import Sequence
+
+from audit.notices import sender
+
+
+def mints(credential_ids: Sequence[uuid.UUID]) -> None:
+    from sessions import tasks
+
+    for credential_id in credential_ids:
+        sender.submit(lambda one=str(credential_id): tasks.mint.apply_async((one,)))
+
+
+def revocations(revocation_ids: Sequence[uuid.UUID]) -> None:
+    from sessions import tasks
+
+    for revocation_id in revocation_ids:
+        sender.submit(lambda one=str(revocation_id): tasks.revoke.apply_async((one,)))

@@ -1,0 +1,14 @@
+"""The Celery application. Tasks take ids; the rows in PostgreSQL are the queue of record."""
+
+import os
+
+from celery import Celery
+
+from webapp.ticker import Ticker
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
+
+app = Celery("drawbridge")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["sessions"])
+app.steps["worker"].add(Ticker)
