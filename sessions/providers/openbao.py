@@ -1,0 +1,116 @@
+"""OpenBao (or Vault): a PostgreSQL role for each credential, leased to a token of its own."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sessions.providers import postgresql
+from sessions.providers.contract import CredentialError, Details, Held, Intent, Minted, Step
+from sessions.providers.cutter import Cutter, Target
+from sessions.providers.ending import POLICY_PREFIX, Ending, unreachable
+from sessions.providers.openbao_api import Json, OpenBaoApi
+from sessions.providers.postgresql import Access
+
+
+class OpenBao:
+    """A Provider. Credentials are named `dbr_` and 32 hexadecimal digits; the services accept nothing else."""
+
+    kind = "openbao"
+
+    def __init__(self, api: OpenBaoApi, targets: Mapping[str, Target]) -> None:
+        self._api = api
+        self._cutters = {name: Cutter(target) for name, target in targets.items()}
+
+    def slots(self, details: Sequence[Details]) -> Mapping[str, Sequence[Details]]:
+        """One credential for each database."""
+        slots: dict[str, list[Details]] = {}
+        for each in details:
+            slots.setdefault(f"{postgresql.TYPE}:{self._access(each).target}", []).append(each)
+        return slots
+
+    def problems(self, details: Details) -> Iterator[str]:
+        return postgresql.problems(details, self._cutters)
+
+    def sentences(self, details: Details) -> Iterator[str]:
+        return postgresql.sentences(self._access(details))
+
+    def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
+        """The token that the credential hangs on is never stored: its accessor, recorded at once, ends it."""
+        accesses = [self._access(each) for each in intent.details]
+        target = self._target(accesses)
+        self._prepare(intent, target, accesses)
+        began = datetime.now(UTC)
+        auth = self._api.create_token(token_fields(intent))
+        handle = {"target": target.name, "accessor": auth["accessor"]}
+        record(handle)
+        answer = self._api.generate(target.mount, intent.name, auth["client_token"])
+        if answer["data"]["username"] != intent.name:
+            said = f"OpenBao's connection {target.connection} must have username_template {{{{.RoleName}}}}."
+            raise CredentialError(said, permanent=True)
+        lives = timedelta(seconds=min(auth["lease_duration"], answer["lease_duration"]))
+        return Minted(secret_of(target, answer["data"]), {**handle, "lease_id": answer["lease_id"]}, began + lives)
+
+    def _prepare(self, intent: Intent, target: Target, accesses: Sequence[Access]) -> None:
+        """Nothing that opens anything is made here, so the same intent may be tried again."""
+        try:
+            self._api.write_database_role(target.mount, intent.name, role_fields(intent, target, accesses))
+            self._api.write_policy(POLICY_PREFIX + intent.name, policy(target, intent.name))
+        except CredentialError as error:
+            error.untouched = True
+            raise
+
+    def steps(self, held: Held) -> Sequence[Step]:
+        return Ending(self._api, lambda: self._cutter(held), held).steps()
+
+    def _access(self, details: Details) -> Access:
+        return Access.of(details, self._cutters)
+
+    def _target(self, accesses: Sequence[Access]) -> Target:
+        (name,) = {access.target for access in accesses}
+        return self._cutters[name].target
+
+    def _cutter(self, held: Held) -> Cutter:
+        name = postgresql.target_of(held.details[0])
+        if name not in self._cutters:
+            raise unreachable(name)
+        return self._cutters[name]
+
+
+def role_fields(intent: Intent, target: Target, accesses: Sequence[Access]) -> Json:
+    """OpenBao's database role: the SQL that makes and ends the PostgreSQL role, natural expiry included."""
+    return {
+        "db_name": target.connection,
+        "creation_statements": postgresql.creation_statements(accesses, target.dbname),
+        "revocation_statements": postgresql.REVOCATION_STATEMENTS,
+        "default_ttl": f"{intent.ttl_s}s",
+        "max_ttl": f"{intent.ttl_s}s",
+    }
+
+
+def policy(target: Target, name: str) -> str:
+    """What the session's token may do: ask for this one credential."""
+    return f'path "{target.mount}/creds/{name}" {{\n  capabilities = ["read"]\n}}\n'
+
+
+def token_fields(intent: Intent) -> Json:
+    """An orphan that nobody can renew; OpenBao's audit log shows its labels in clear."""
+    return {
+        "policies": [POLICY_PREFIX + intent.name],
+        "meta": {**intent.labels, "credential": intent.name},
+        "ttl": f"{intent.ttl_s}s",
+        "explicit_max_ttl": f"{intent.ttl_s}s",
+        "renewable": False,
+        "no_default_policy": True,
+    }
+
+
+def secret_of(target: Target, data: Mapping[str, Any]) -> Json:
+    """What the agent gets."""
+    return {
+        "type": postgresql.TYPE,
+        "host": target.host,
+        "port": target.port,
+        "dbname": target.dbname,
+        "username": data["username"],
+        "password": data["password"],
+    }

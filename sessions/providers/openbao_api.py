@@ -1,0 +1,175 @@
+"""OpenBao's HTTP API as far as we need it, logged in as the control plane.
+
+Every failure is a CredentialError whose text holds nothing that OpenBao was sent.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import hvac
+import requests
+from hvac import exceptions
+
+from sessions.providers.contract import CredentialError
+
+SESSION_ROLE = "drawbridge-session"
+# A log-in is renewed by a new one after this share of its life.
+USED_SHARE = 0.5
+SQL_ERROR = re.compile(r"ERROR: ([^\n]{1,160}?) \(SQLSTATE (\w{5})\)")
+# Syntax errors, unknown tables, missing rights, a role that exists already: no later try would end differently.
+HOPELESS_SQL = "42"
+UNREACHABLE_DATABASE = "failed to connect to"
+TRANSIENT = (
+    exceptions.VaultDown,
+    exceptions.InternalServerError,
+    exceptions.BadGateway,
+    exceptions.RateLimitExceeded,
+    exceptions.UnexpectedError,
+)
+Json = Mapping[str, Any]
+Answer = TypeVar("Answer")
+
+
+class OpenBaoApi:
+    """One per process. Each thread has its own connection and its own log-in."""
+
+    def __init__(self, address: str, role_id: str, secret_id: str, timeout_s: float) -> None:
+        self._address = address
+        self._login = {"role_id": role_id, "secret_id": secret_id}
+        self._timeout_s = timeout_s
+        self._local = threading.local()
+
+    def write_database_role(self, mount: str, name: str, fields: Json) -> None:
+        self._call("make the database role", lambda bao: post(bao, f"{mount}/roles/{name}", fields))
+
+    def write_policy(self, name: str, policy: str) -> None:
+        self._call("write the policy", lambda bao: post(bao, f"sys/policies/acl/{name}", {"policy": policy}))
+
+    def create_token(self, fields: Json) -> Json:
+        """An orphan, through the token role. Returns OpenBao's `auth` object."""
+        answer = self._call("make the token", lambda bao: post(bao, f"auth/token/create/{SESSION_ROLE}", fields))
+        auth: Json = answer["auth"]
+        return auth
+
+    def generate(self, mount: str, name: str, token: str) -> Json:
+        """The credential of a database role, leased to `token`. Returns OpenBao's whole answer."""
+
+        def read(bao: hvac.Client) -> Json:
+            session = hvac.Client(url=self._address, token=token, timeout=self._timeout_s, session=bao.session)
+            answer: Json = session.adapter.get(f"/v1/{mount}/creds/{name}")
+            return answer
+
+        return self._call("make the credential", read)
+
+    def leases(self, mount: str, name: str) -> Sequence[str]:
+        """The ids of the leases that live under a database role."""
+        prefix = f"{mount}/creds/{name}/"
+
+        def read(bao: hvac.Client) -> Sequence[str]:
+            try:
+                return [prefix + key for key in listed(bao, f"sys/leases/lookup/{prefix}")]
+            except exceptions.InvalidPath:
+                return []
+
+        return self._call("list the leases", read)
+
+    def revoke_lease(self, lease_id: str) -> None:
+        """Returns when the credential is gone; a lease that is gone already is no error."""
+        fields = {"lease_id": lease_id, "sync": True}
+        self._call("revoke the lease", lambda bao: post(bao, "sys/leases/revoke", fields))
+
+    def revoke_token(self, accessor: str) -> bool:
+        """Whether there was such a token. Its leases go with it, a little later."""
+        answer = self._accessor_call("revoke the token", "auth/token/revoke-accessor", accessor)
+        return answer is not None and not answer.get("warnings")
+
+    def token_of(self, accessor: str) -> Json | None:
+        """What OpenBao knows of a token; None where it answers that there is none."""
+        answer = self._accessor_call("look up the token", "auth/token/lookup-accessor", accessor)
+        return None if answer is None else answer["data"]
+
+    def accessors(self) -> Sequence[str]:
+        return self._call("list the tokens", lambda bao: listed(bao, "auth/token/accessors"))
+
+    def exists(self, path: str) -> bool:
+        def read(bao: hvac.Client) -> bool:
+            try:
+                bao.adapter.get(f"/v1/{path}")
+            except exceptions.InvalidPath:
+                return False
+            return True
+
+        return self._call("read the policy", read)
+
+    def delete(self, path: str) -> None:
+        """Deleting what is not there is no error."""
+        self._call("clean up", lambda bao: bao.adapter.delete(f"/v1/{path}"))
+
+    def _accessor_call(self, purpose: str, path: str, accessor: str) -> Json | None:
+        def ask(bao: hvac.Client) -> Json | None:
+            try:
+                answer = post(bao, path, {"accessor": accessor})
+            except (exceptions.InvalidRequest, exceptions.InvalidPath, exceptions.Forbidden) as error:
+                # A refusal of our own log-in must never pass as proof that theirs is dead.
+                if speaks_of_accessor(error):
+                    return None
+                raise
+            return answer if isinstance(answer, dict) else {}
+
+        return self._call(purpose, ask)
+
+    def _call(self, purpose: str, ask: Callable[[hvac.Client], Answer]) -> Answer:
+        """Ask; where our log-in has ended early, log in anew and ask once more."""
+        try:
+            try:
+                return ask(self._client())
+            except exceptions.Forbidden:
+                self._local.ends = 0.0
+                return ask(self._client())
+        except (exceptions.VaultError, requests.RequestException) as error:
+            raise credential_error(purpose, error) from None
+
+    def _client(self) -> hvac.Client:
+        if time.monotonic() < getattr(self._local, "ends", 0.0):
+            client: hvac.Client = self._local.client
+            return client
+        if not hasattr(self._local, "client"):
+            self._local.client = hvac.Client(url=self._address, timeout=self._timeout_s)
+        began = time.monotonic()
+        answer = self._local.client.auth.approle.login(**self._login)
+        self._local.ends = began + answer["auth"]["lease_duration"] * USED_SHARE
+        return self._client()
+
+
+def post(bao: hvac.Client, path: str, fields: Json) -> Any:
+    """hvac's own methods lack `sync` and parts of token creation."""
+    return bao.adapter.post(f"/v1/{path}", json=dict(fields))
+
+
+def listed(bao: hvac.Client, path: str) -> list[str]:
+    keys: list[str] = bao.adapter.list(f"/v1/{path}")["data"]["keys"]
+    return keys
+
+
+def speaks_of_accessor(error: exceptions.VaultError) -> bool:
+    return "accessor" in str(error.errors or error)
+
+
+def credential_error(purpose: str, error: Exception) -> CredentialError:
+    """What went wrong, in our words: OpenBao's own may quote a statement or a path that nobody needs to read."""
+    if isinstance(error, requests.RequestException):
+        return CredentialError(f"OpenBao does not answer: we could not {purpose}.")
+    if UNREACHABLE_DATABASE in str(error):
+        return CredentialError(f"OpenBao cannot reach the database: we could not {purpose}.")
+    found = SQL_ERROR.search(str(error))
+    if found:
+        said = f"PostgreSQL refused: {found[1]} ({found[2]}). We could not {purpose}."
+        return CredentialError(said, permanent=found[2].startswith(HOPELESS_SQL))
+    if isinstance(error, exceptions.VaultDown):
+        return CredentialError(f"OpenBao is sealed or starting: we could not {purpose}.")
+    if isinstance(error, TRANSIENT):
+        return CredentialError(f"OpenBao failed ({type(error).__name__}): we could not {purpose}.")
+    return CredentialError(f"OpenBao refused ({type(error).__name__}): we could not {purpose}.", permanent=True)

@@ -1,0 +1,85 @@
+"""Which provider serves what. A new provider is one file and one line of PROVIDERS."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from django.conf import settings
+
+from sessions.providers import postgresql
+from sessions.providers.contract import CredentialError, Details, Provider
+from sessions.providers.cutter import targets_of
+from sessions.providers.openbao import OpenBao
+from sessions.providers.openbao_api import OpenBaoApi
+
+MOST_OBJECTS = 20
+
+
+class Entry(NamedTuple):
+    types: tuple[str, ...]
+    build: Callable[[], Provider]
+
+
+def _openbao() -> Provider:
+    api = OpenBaoApi(
+        settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID, settings.OPENBAO_TIMEOUT_S
+    )
+    return OpenBao(api, targets_of(settings.TARGETS))
+
+
+PROVIDERS: Mapping[str, Entry] = {
+    "openbao": Entry((postgresql.TYPE,), _openbao),
+}
+KINDS = {each: kind for kind, entry in PROVIDERS.items() for each in entry.types}
+
+
+@cache
+def provider(kind: str) -> Provider:
+    """The provider of that kind, built on first use. CredentialError(permanent=True) where there is none."""
+    if kind not in PROVIDERS:
+        raise CredentialError(f"There is no provider {kind!r}.", permanent=True, untouched=True)
+    return PROVIDERS[kind].build()
+
+
+def problems_of(authorization_details: object) -> list[str]:
+    """What is wrong with untrusted authorization_details, in sentences; empty if all of it can be granted."""
+    if not isinstance(authorization_details, list) or not 1 <= len(authorization_details) <= MOST_OBJECTS:
+        return [f"authorization_details must be a list of 1 to {MOST_OBJECTS} objects."]
+    return [
+        f"Object {number}: {problem}"
+        for number, each in enumerate(authorization_details, start=1)
+        for problem in _object_problems(each)
+    ]
+
+
+def _object_problems(each: object) -> Iterator[str]:
+    if not isinstance(each, dict) or not all(isinstance(name, str) for name in each):
+        yield "it is not a JSON object."
+    elif not isinstance(each.get("type"), str) or each["type"] not in KINDS:
+        yield f"its type must be one of: {', '.join(KINDS)}."
+    else:
+        yield from provider(KINDS[each["type"]]).problems(each)
+
+
+def sentences_of(authorization_details: Sequence[Details]) -> list[str]:
+    """What sound authorization_details allow, in plain words."""
+    return [sentence for each in authorization_details for sentence in _provider_of(each).sentences(each)]
+
+
+def slots_of(authorization_details: Sequence[Details]) -> dict[tuple[str, str], list[Details]]:
+    """Sound authorization_details by (provider kind, slot): one credential each."""
+    by_kind: dict[str, list[Details]] = {}
+    for each in authorization_details:
+        by_kind.setdefault(_provider_of(each).kind, []).append(each)
+    return {
+        (kind, slot): list(served)
+        for kind, objects in by_kind.items()
+        for slot, served in provider(kind).slots(objects).items()
+    }
+
+
+def _provider_of(details: Details) -> Provider:
+    kind = KINDS.get(details["type"])
+    if kind is None:
+        raise CredentialError(f"Nobody provides {details['type']!r}.", permanent=True, untouched=True)
+    return provider(kind)
