@@ -1,0 +1,93 @@
+"""A team with people, an agent and a profile, made the way the product makes them."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sessions import lifecycle
+from sessions.models import Agent, AgentSession, Membership, Person, Profile, ProfileVersion, Role, Team
+
+PASSWORD = "correct horse battery staple"
+READ_ORDERS = {
+    "type": "postgresql",
+    "locations": ["postgresql://warehouse/public.customers", "postgresql://warehouse/public.orders"],
+    "actions": ["read"],
+    "limits": {"connections": 4},
+}
+WRITE_SHIPMENTS = {
+    "type": "postgresql",
+    "locations": ["postgresql://warehouse/public.shipments"],
+    "actions": ["read", "write"],
+    "limits": {"connections": 4},
+}
+CONTENT: dict[str, Any] = {
+    "authorization_details": [READ_ORDERS, WRITE_SHIPMENTS],
+    "limits": {"duration": 3600, "credential_ttl": 900, "decide_within": 3600},
+    "on_suspend": "revoke",
+    "summary": "Read orders and customers, work on shipments.",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """One team and all who matter in it. `stranger` has no role there."""
+
+    team: Team
+    admin: Person
+    lead: Person
+    second_lead: Person
+    security: Person
+    auditor: Person
+    requester: Person
+    stranger: Person
+    agent: Agent
+    key: str
+    profile: Profile
+    version: ProfileVersion
+
+    def request(self, purpose: str = "Find late shipments", **asked: Any) -> lifecycle.Requested:
+        return lifecycle.request_session(self.agent, lifecycle.Request(self.profile, purpose, **asked))
+
+    def approved(self, **asked: Any) -> AgentSession:
+        requested = self.request(**asked).agent_session
+        return lifecycle.approve(requested.id, self.lead, requested.grant_hash)
+
+
+def person(name: str) -> Person:
+    address = f"{name}-{uuid.uuid4().hex[:8]}@example.test"
+    return Person.objects.create_user(address, PASSWORD, name=name.title())
+
+
+def world(content: dict[str, Any] | None = None) -> World:
+    """A fresh team; safe to make any number of."""
+    admin = person("admin")
+    slug = f"team-{uuid.uuid4().hex[:8]}"
+    team = lifecycle.create_team(slug, slug.title(), admin)
+    people = {role: person(role) for role in ("lead", "security", "auditor", "requester")}
+    for role, one in people.items():
+        lifecycle.grant_role(team, one, Role(role), admin)
+    second_lead = person("second")
+    lifecycle.grant_role(team, second_lead, Role.LEAD, admin)
+    agent = lifecycle.register_agent(team, people["requester"], "shipping-bot", "claude-code")
+    _, key = lifecycle.issue_agent_key(agent, people["requester"])
+    profile = lifecycle.create_profile(team, "warehouse-orders", "Warehouse: orders", admin)
+    version = lifecycle.propose_profile_version(profile, content or CONTENT, admin)
+    lifecycle.publish_profile_version(version.id, people["lead"])
+    return World(
+        team=team,
+        admin=admin,
+        lead=people["lead"],
+        second_lead=second_lead,
+        security=people["security"],
+        auditor=people["auditor"],
+        requester=people["requester"],
+        stranger=person("stranger"),
+        agent=agent,
+        key=key,
+        profile=profile,
+        version=version,
+    )
+
+
+def roles_of(one: Person) -> set[str]:
+    return set(Membership.objects.filter(person=one, ended_at=None).values_list("role", flat=True))
