@@ -1,0 +1,24 @@
+"""Server-sent events (WHATWG HTML, section 9.2): framing, and a response that outlives neither its viewer nor a proxy."""
+
+from collections.abc import AsyncIterator
+
+from django.http import StreamingHttpResponse
+
+HEARTBEAT = ": \n\n"
+RETRY = "retry: 1000\n\n"
+
+
+def frame(event: str, data: str, event_id: int | None = None) -> str:
+    """One event. A line break in the data becomes another data line, so that it arrives as it was."""
+    lines = [f"event: {event}"]
+    if event_id is not None:
+        lines.append(f"id: {event_id}")
+    lines += [f"data: {line}" for line in data.splitlines() or [""]]
+    return "\n".join(lines) + "\n\n"
+
+
+def response(frames: AsyncIterator[str]) -> StreamingHttpResponse:
+    streaming = StreamingHttpResponse(frames, content_type="text/event-stream")
+    streaming["Cache-Control"] = "no-cache, no-transform"
+    streaming["X-Accel-Buffering"] = "no"
+    return streaming
