@@ -37,8 +37,11 @@ def provision_databases(postgres: Postgres, for_tests: bool = False) -> None:
         make_group(connection, WAREHOUSE_OWNER)
         make_database(connection, CONTROL, OWNER)
         make_database(connection, WAREHOUSE, WAREHOUSE_OWNER)
+        # In a database that it may enter, a minted role can own large objects, and then it cannot be dropped.
+        connection.execute("REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC")
         if for_tests:
             connection.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(OWNER)))
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE postgres TO {}").format(sql.Identifier(OWNER)))
     run_script(postgres, CONTROL, "control.sql")
     if for_tests:
         run_script(postgres, "template1", "control.sql")
