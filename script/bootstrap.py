@@ -84,7 +84,14 @@ def uv() -> Path:
     wanted = digest(UV_LOCK)
     if stamp_of(UV_VENV) != wanted:
         make_venv(UV_VENV)
-        pip = [UV_VENV / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            UV_VENV / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+        ]
         run("Installing uv", *pip, "--require-hashes", "-r", UV_LOCK)
         (UV_VENV / STAMP).write_text(wanted)
     return program
@@ -100,8 +107,9 @@ def ensure(kind: str) -> None:
     if not stamp_of(VENV):
         make_venv(VENV, "--without-pip")
     (VENV / STAMP).unlink(missing_ok=True)
-    sync = [uv(), "--system-certs", "pip", "sync", "-q", "--python", VENV / "bin" / "python", "--require-hashes"]
-    run("Installing the Python packages", *sync, LOCKS[kind])
+    python = VENV / "bin" / "python"
+    sync = ("--system-certs", "pip", "sync", "-q", "--python", python, "--require-hashes", LOCKS[kind])
+    run("Installing the Python packages", uv(), *sync)
     (VENV / STAMP).write_text(digest(LOCKS[kind]))
     print(f"{time.monotonic() - began:.1f} s", flush=True)
 

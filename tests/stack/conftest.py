@@ -1,0 +1,40 @@
+"""What the tests of the stack look at beside the stack itself: time, and the processes of this machine."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], bool]:
+    """Whether a condition becomes true within fifteen seconds."""
+
+    def wait(condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + 15
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    return wait
+
+
+@pytest.fixture
+def processes_marked() -> Callable[[str], list[str]]:
+    """Every process of this machine that inherited a mark in its environment, as its command line."""
+
+    def find(mark: str) -> list[str]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark.encode() in (process / "environ").read_bytes() and process.name != str(os.getpid()):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return [line for line in found if line]
+
+    return find
