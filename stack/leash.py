@@ -152,4 +152,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Not sys.exit: while Python winds down, a second polite signal would end the leash with the wrong code.
+    os._exit(main())
