@@ -26,6 +26,14 @@ def stack_environment(stack: Stack) -> dict[str, str]:
     return stack.environment()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quick_passwords() -> None:
+    """Hashing a password slowly is the library's job, and tested there."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(stack_environment: dict[str, str]) -> None:
     """Migrate as the owner; everything after that runs as the application's role, as in production."""

@@ -2,10 +2,15 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from audit import canonical
+from audit.event import now
+from audit.models import Event
 from sessions import lifecycle
-from sessions.models import Agent, AgentSession, Membership, Person, Profile, ProfileVersion, Role, Team
+from sessions.models import Agent, AgentSession, Credential, Membership, Person, Profile, ProfileVersion, Role, Team
+from sessions.providers.contract import Minted
 
 PASSWORD = "correct horse battery staple"
 READ_ORDERS = {
@@ -91,3 +96,30 @@ def world(content: dict[str, Any] | None = None) -> World:
 
 def roles_of(one: Person) -> set[str]:
     return set(Membership.objects.filter(person=one, ended_at=None).values_list("role", flat=True))
+
+
+def minted(lifetime_s: int = 900) -> Minted:
+    """What a provider would have answered."""
+    return Minted(
+        secret={"type": "postgresql", "username": "dbr_x", "password": f"canary-{uuid.uuid4().hex}"},
+        handle={"accessor": "a", "lease_id": "l"},
+        expires_at=now() + timedelta(seconds=lifetime_s),
+    )
+
+
+def issue(agent_session: AgentSession) -> Credential:
+    """Bring an approved session to active, as the issuing worker does."""
+    credential = agent_session.credentials.get()
+    lifecycle.record_issued(credential.id, minted())
+    lifecycle.activate(agent_session.id)
+    credential.refresh_from_db()
+    return credential
+
+
+def events_of(stream: uuid.UUID) -> list[dict[str, Any]]:
+    """The bodies of a stream's events, in order."""
+    return [canonical.loads(bytes(event.body)) for event in Event.objects.filter(stream=stream).order_by("seq")]
+
+
+def kinds_of(stream: uuid.UUID) -> list[str]:
+    return [event["kind"] for event in events_of(stream)]
