@@ -9,10 +9,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from stack import ports
 from stack.errors import StackError
@@ -70,25 +71,20 @@ class Server:
     def run(self) -> None:
         """Return after a clean end; StackError where something is in the way."""
         began = time.monotonic()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._interrupt)
+        self.stack.open()
         try:
-            self.stack.open()
+            set_handlers(interrupt)
             self._start()
             self._say_how_to_sign_in(time.monotonic() - began)
             self._watch()
         except Interrupted:
             pass
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+            set_handlers(signal.SIG_IGN)
             say("Ending ...")
             self.supervisor.stop()
             self.stack.close()
             say("Everything has ended.")
-
-    def _interrupt(self, *_: object) -> None:
-        raise Interrupted
 
     def _start(self) -> None:
         say(f"Drawbridge starts; data and logs are in {self.stack.data.root}")
@@ -125,6 +121,18 @@ class Server:
             if follower is not None:
                 follower.print_new_lines()
             time.sleep(0.2)
+
+
+def set_handlers(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    """One handler for everything that asks a server to end."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Begin to end. Whoever asks a second time is not heard, so that the ending is not interrupted."""
+    set_handlers(signal.SIG_IGN)
+    raise Interrupted
 
 
 def check_disk(folder: Path) -> None:

@@ -1,11 +1,22 @@
 """What the tests of the stack look at beside the stack itself: time, and the processes of this machine."""
 
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A data folder that another user may pass through, which pytest's own folders forbid."""
+    folder = Path(tempfile.mkdtemp(prefix="drawbridge-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -89,9 +89,9 @@ def test_command_that_does_not_exist_says_so_in_its_log(tmp_path: Path, eventual
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_end_of_the_supervisor_ends_services_and_grandchildren(
-    number: signal.Signals, tmp_path: Path, mark: str, eventually: Eventually, processes_marked: Marked
+    number: signal.Signals, data_folder: Path, mark: str, eventually: Eventually, processes_marked: Marked
 ) -> None:
-    arguments = [sys.executable, "-c", SUPERVISOR, str(tmp_path / "data"), STUBBORN]
+    arguments = [sys.executable, "-c", SUPERVISOR, str(data_folder), STUBBORN]
     supervisor = subprocess.Popen(  # noqa: S603
         arguments, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

@@ -57,12 +57,13 @@ def test_nonsense_for_a_port_is_refused(tmp_path: Path) -> None:
     assert ended.stderr == "PORT is 'eighty', which is not a port. Give a number from 1 to 65535.\n"
 
 
-def test_interrupt_while_starting_ends_cleanly(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stack", "serve", "--data-dir", str(tmp_path / "data")]
+def test_interrupt_while_starting_ends_cleanly_also_when_asked_twice(data_folder: Path) -> None:
+    command = [sys.executable, "-m", "stack", "serve", "--data-dir", str(data_folder)]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as starting:  # noqa: S603
         assert starting.stdout is not None
         assert starting.stdout.readline().startswith("Drawbridge starts")
         starting.send_signal(signal.SIGINT)
+        starting.send_signal(signal.SIGTERM)
         assert starting.stdout.read().endswith("Ending ...\nEverything has ended.\n")
     assert starting.returncode == 0
 

@@ -69,22 +69,22 @@ def test_valkey_stops_and_comes_back_on_its_port(own: Stack) -> None:
         assert client.ping() is True
 
 
-def test_second_start_finds_ports_secrets_and_data(tmp_path: Path) -> None:
-    with Stack(tmp_path / "data", for_tests=True) as first:
+def test_second_start_finds_ports_secrets_and_data(data_folder: Path) -> None:
+    with Stack(data_folder, for_tests=True) as first:
         before = first.environment()
         with first.postgres.connect("warehouse") as connection:
             connection.execute("DELETE FROM payments WHERE id > 10")
-    with Stack(tmp_path / "data", for_tests=True) as second:
+    with Stack(data_folder, for_tests=True) as second:
         assert second.environment() == before
         assert log_in(second).is_authenticated()
         with second.postgres.connect("warehouse") as connection:
             assert connection.execute("SELECT count(*) FROM payments").fetchone() == (10,)
 
 
-def test_another_postgres_port_reaches_openbao(tmp_path: Path) -> None:
-    with Stack(tmp_path / "data", for_tests=True) as first:
+def test_another_postgres_port_reaches_openbao(data_folder: Path) -> None:
+    with Stack(data_folder, for_tests=True) as first:
         ports = {**first.ports, "postgres": first.ports["postgres"] + 1}
-    with Stack(tmp_path / "data", ports, for_tests=True) as second:
+    with Stack(data_folder, ports, for_tests=True) as second:
         role, control = f"dbr_{'1' * 32}", log_in(second)
         statements = ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"]
         post(control, f"database/roles/{role}", db_name="warehouse", creation_statements=statements)
