@@ -2,6 +2,7 @@
 
 import re
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +72,19 @@ def log_in(target: Target, user: str, password: str) -> Connection | Refused:
         raise CredentialError(f"The database {target.name} did not judge the log-in: {message}") from None
 
 
+class Kept:
+    """A connection that is closed when nobody holds this any more, at the latest when its thread has gone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.close = weakref.finalize(self, connection.close)
+
+
 class Witness:
     """A session opened with the credential just before the cut, to see whether an open session outlives it."""
 
     def __init__(self, target: Target, user: str, password: str) -> None:
-        self._connection: Connection | None = None
+        self._session: Kept | None = None
         self.absence = ""
         try:
             opened = log_in(target, user, password)
@@ -85,29 +94,26 @@ class Witness:
         if isinstance(opened, Refused):
             self.absence = f"none could be opened: {opened.message}"
         else:
-            self._connection = opened
+            self._session = Kept(opened)
 
     def death(self) -> str | None:
         """How the session ended; None while it answers. Without a session, raises CredentialError."""
-        if self._connection is None:
-            raise CredentialError(self.absence)
+        if self._session is None:
+            raise CredentialError(f"There is no witness: {self.absence or 'it was closed'}")
         try:
-            self._connection.execute("SELECT 1")
+            self._session.connection.execute("SELECT 1")
         except psycopg.OperationalError as error:
             return f"{error.sqlstate or 'connection closed'}: {first_line(error)}"
         return None
 
     @property
     def is_open(self) -> bool:
-        return self._connection is not None
+        return self._session is not None
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def __del__(self) -> None:
-        self.close()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
 
 class Cutter:
@@ -144,14 +150,14 @@ class Cutter:
     def _asked(self, ask: Callable[[Connection], Answer]) -> Answer:
         """A kept connection may have died unseen (PostgreSQL restarted): then ask once more on a new one."""
         try:
-            kept: Connection | None = getattr(self._local, "connection", None)
-            if kept is not None and not kept.closed:
+            kept: Kept | None = getattr(self._local, "kept", None)
+            if kept is not None:
                 try:
-                    return ask(kept)
+                    return ask(kept.connection)
                 except psycopg.OperationalError:
-                    kept.close()
-            self._local.connection = self._connect()
-            return ask(self._local.connection)
+                    del self._local.kept
+            self._local.kept = Kept(self._connect())
+            return ask(self._local.kept.connection)
         except psycopg.OperationalError as error:
             raise CredentialError(f"The database {self.target.name} does not answer: {first_line(error)}") from None
         except psycopg.Error as error:
@@ -165,12 +171,6 @@ class Cutter:
             said = f"The password file of the cutter of {self.target.name} cannot be read: {error.strerror}."
             raise CredentialError(said) from None
         return self.target.connect(self.target.cutter_user, password)
-
-    def close(self) -> None:
-        """Close this thread's connection."""
-        kept: Connection | None = getattr(self._local, "connection", None)
-        if kept is not None:
-            kept.close()
 
 
 def targets_of(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Target]:
