@@ -2,11 +2,15 @@
 
 from django.urls import include, path
 
+from sessions.api import problems
+from sessions.api.application import PREFIX, api
 from webapp import health
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),
+    path(PREFIX, api.urls),
+    path(PREFIX + "<path:rest>", problems.not_found, name="api_not_found"),
     path("", include("sessions.urls")),
 ]

@@ -1,0 +1,123 @@
+"""Who calls: an agent with its key, or the runner of one session with that session's token."""
+
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpRequest
+from ninja.security import HttpBearer
+
+from audit.event import now
+from sessions import tokens
+from sessions.api.problems import Code, Refusal
+from sessions.api.threads import in_thread
+from sessions.models import Agent, AgentKey, AgentSession
+
+USED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class AgentCaller:
+    """An agent that showed a live key."""
+
+    agent: Agent
+
+    def may_reach(self, agent_session: AgentSession) -> bool:
+        return agent_session.agent_id == self.agent.id
+
+
+@dataclass(frozen=True)
+class SessionCaller:
+    """The holder of one session's token, live or ended."""
+
+    agent_session_id: uuid.UUID
+
+    def may_reach(self, agent_session: AgentSession) -> bool:
+        return agent_session.id == self.agent_session_id
+
+
+Caller = AgentCaller | SessionCaller
+
+
+class AgentRequest(HttpRequest):
+    auth: AgentCaller
+
+
+class SessionRequest(HttpRequest):
+    auth: SessionCaller
+
+
+class EitherRequest(HttpRequest):
+    auth: Caller
+
+
+class _Bearer(HttpBearer):
+    """Reads the header itself: ninja's own reader logs what it does not understand, and that may be a secret."""
+
+    prefix: str
+
+    def __call__(self, request: HttpRequest) -> "Coroutine[Any, Any, Caller | None] | None":
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not tokens.well_formed(token.strip(), self.prefix):
+            return None
+        return self.authenticate(request, token.strip())
+
+    async def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        raise NotImplementedError
+
+
+class AgentKeyAuth(_Bearer):
+    """`Authorization: Bearer dbk_...`"""
+
+    prefix = tokens.AGENT_KEY
+    openapi_bearerFormat = "dbk_"
+
+    async def authenticate(self, request: HttpRequest, token: str) -> AgentCaller | None:
+        return await in_thread(agent_of_key)(token)
+
+
+class SessionTokenAuth(_Bearer):
+    """`Authorization: Bearer dbs_...`"""
+
+    prefix = tokens.SESSION_TOKEN
+    openapi_bearerFormat = "dbs_"
+
+    async def authenticate(self, request: HttpRequest, token: str) -> SessionCaller | None:
+        return await in_thread(session_of_token)(token)
+
+
+agent_key = AgentKeyAuth()
+session_token = SessionTokenAuth()
+
+
+def agent_of_key(key: str) -> AgentCaller | None:
+    """The agent of a live key. Notes the use of the key, at most once in USED_EVERY."""
+    rows = AgentKey.objects.select_related("agent__team", "agent__owner")
+    row = rows.filter(
+        digest=tokens.digest(key), revoked_at=None, agent__retired_at=None, agent__owner__is_active=True
+    ).first()
+    if row is None:
+        return None
+    before = now() - USED_EVERY
+    if row.last_used_at is None or row.last_used_at < before:
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=before)
+        AgentKey.objects.filter(stale, pk=row.pk).update(last_used_at=now())
+    return AgentCaller(row.agent)
+
+
+def session_of_token(token: str) -> SessionCaller | None:
+    """Tokens of ended sessions still say whose they are: what they may do then is for each endpoint."""
+    rows = AgentSession.objects.filter(token_digest=tokens.digest(token), agent__retired_at=None)
+    found = rows.values_list("id", flat=True).first()
+    return SessionCaller(found) if found else None
+
+
+def reached(caller: Caller, agent_session_id: uuid.UUID) -> AgentSession:
+    """The session, if it is the caller's. Another's is not found, as if it did not exist."""
+    agent_session = AgentSession.objects.filter(pk=agent_session_id).first()
+    if agent_session is None or not caller.may_reach(agent_session):
+        raise Refusal(Code.NOT_FOUND, "There is no such session, or it is not yours.")
+    return agent_session

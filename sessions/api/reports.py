@@ -1,0 +1,162 @@
+"""Events that agents report, read once into typed values. What an agent says is evidence of what it says, no more:
+it can name only its own doings, so that it cannot forge an event of the control plane.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from audit import canonical
+from audit.event import LONGEST_BODY, OUTCOMES, SUCCESS, NewEvent
+from sessions import tokens
+
+MOST_EVENTS = 1_000
+DEEPEST = 16
+LONGEST_KIND = 64
+# What the log adds to the body: the place in the stream, and when it was recorded.
+ROOM_FOR_PLACE = 200
+FIELDS = frozenset({"id", "kind", "occurred_at", "outcome", "data"})
+AHEAD = timedelta(minutes=5)
+CLOCKS_DIFFER = timedelta(seconds=5)
+
+KIND = re.compile(r"(?:agent|tool|db|file|http|process)(?:\.[a-z][a-z0-9_]*){1,3}")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
+_KEY = re.compile(r"(?=(db[ksd])_[0-9A-Za-z]{38})")
+_KEY_LENGTH = 42
+
+
+class BadBatch(Exception):
+    """The whole batch cannot be read: the text says why."""
+
+
+class BadEvent(Exception):
+    """One event cannot be taken: the text says why, without repeating what it holds."""
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Whose events they are, and the times between which they can have occurred."""
+
+    session: uuid.UUID
+    sub: str
+    act: str
+    since: datetime
+    until: datetime | None
+
+    def event(self, raw: object, at: datetime) -> NewEvent:
+        """Read one event. Raises BadEvent."""
+        if not isinstance(raw, dict):
+            raise BadEvent("An event is a JSON object.")
+        unknown = sorted(raw.keys() - FIELDS)
+        if unknown:
+            raise BadEvent(f"There is no field {ascii(unknown[0])[:60]}.")
+        event = NewEvent(
+            id=_id(raw.get("id")),
+            stream=self.session,
+            session=self.session,
+            kind=_kind(raw.get("kind")),
+            outcome=_outcome(raw.get("outcome", SUCCESS)),
+            occurred_at=self._occurred_at(raw.get("occurred_at"), at),
+            sub=self.sub,
+            act=self.act,
+            agent=self.act,
+            data=_data(raw.get("data", {})),
+        )
+        _check_body(event)
+        return event
+
+    def _occurred_at(self, value: object, at: datetime) -> datetime:
+        moment = _moment(value)
+        if moment > at + AHEAD:
+            raise BadEvent("occurred_at is more than five minutes in the future. Set the clock.")
+        if moment < self.since - AHEAD:
+            raise BadEvent("occurred_at is before the session was asked for.")
+        if self.until is not None and moment > self.until + CLOCKS_DIFFER:
+            raise BadEvent("occurred_at is after the end of the session.")
+        return moment
+
+
+def read_batch(body: bytes) -> list[object]:
+    """The events of a batch, unread. Raises BadBatch."""
+    try:
+        batch = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadBatch("The body is not JSON.") from error
+    if not isinstance(batch, dict) or batch.keys() != {"events"} or not isinstance(batch["events"], list):
+        raise BadBatch('The body must be {"events": [...]}.')
+    events: list[object] = batch["events"]
+    return events
+
+
+def claimed_id(raw: object) -> str | None:
+    """The id that an event names, for the answer to it."""
+    value = raw.get("id") if isinstance(raw, dict) else None
+    return value[:64] if isinstance(value, str) and value.isascii() and value.isprintable() else None
+
+
+def _id(value: object) -> uuid.UUID:
+    try:
+        parsed = uuid.UUID(value) if isinstance(value, str) and len(value) == 36 else None
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.version != 7:
+        raise BadEvent("id must be a UUIDv7 (RFC 9562) as text.")
+    return parsed
+
+
+def _kind(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_KIND or not KIND.fullmatch(value):
+        raise BadEvent("kind must be agent, tool, db, file, http or process, then one to three names: db.statement.")
+    return value
+
+
+def _outcome(value: object) -> str:
+    if not isinstance(value, str) or value not in OUTCOMES:
+        raise BadEvent(f"outcome must be one of {', '.join(sorted(OUTCOMES))}.")
+    return value
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise BadEvent("occurred_at must be an RFC 3339 time with its offset: 2026-11-23T08:15:52.000001Z.")
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadEvent("occurred_at is not a time that exists.") from error
+
+
+def _data(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise BadEvent("data must be a JSON object.")
+    if _deeper(value, DEEPEST):
+        raise BadEvent(f"data is nested deeper than {DEEPEST} levels.")
+    return value
+
+
+def _deeper(value: object, left: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return left == 0 or any(_deeper(one, left - 1) for one in inner)
+
+
+def _check_body(event: NewEvent) -> None:
+    try:
+        encoded = canonical.dumps(event.content())
+    except ValueError as error:
+        raise BadEvent("data holds what canonical JSON cannot express (RFC 8785): a number or text.") from error
+    if len(encoded) > LONGEST_BODY - ROOM_FOR_PLACE:
+        raise BadEvent(f"The event is longer than {LONGEST_BODY - ROOM_FOR_PLACE} bytes.")
+    if holds_key(encoded.decode()):
+        raise BadEvent("The event holds a key or token of Drawbridge. Take it out: events hold no secrets.")
+
+
+def holds_key(text: str) -> bool:
+    """Whether one of our own keys stands anywhere in the text."""
+    return any(
+        tokens.well_formed(text[match.start() : match.start() + _KEY_LENGTH], match[1]) for match in _KEY.finditer(text)
+    )

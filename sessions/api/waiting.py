@@ -1,0 +1,41 @@
+"""Long polls: hold a request until something is so. Nothing but memory is held meanwhile."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from django.http import HttpRequest
+
+from audit.hub import hub
+from audit.notices import stream_topic
+
+T = TypeVar("T")
+
+LONGEST_WAIT_S = 60
+# RFC 7240: preferences are separated by commas, their parameters by semicolons.
+_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
+
+
+def preferred_wait_s(request: HttpRequest) -> int:
+    """The seconds of `Prefer: wait=30`, at most LONGEST_WAIT_S; 0 where it does not ask for any."""
+    match = _WAIT.search(request.headers.get("Prefer", ""))
+    return min(int(match[1]), LONGEST_WAIT_S) if match else 0
+
+
+async def until(
+    agent_session_id: uuid.UUID, wait_s: float, look: Callable[[], Awaitable[T]], ready: Callable[[T], bool]
+) -> T:
+    """What `look` found once it was ready, or when the time is over. Looks after each event of the session."""
+    if wait_s <= 0:
+        return await look()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    async with hub().waiting(stream_topic(agent_session_id)) as waiter:
+        while True:
+            found = await look()
+            left = deadline - loop.time()
+            if ready(found) or left <= 0:
+                return found
+            await waiter.wait(left)
