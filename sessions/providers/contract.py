@@ -37,7 +37,7 @@ class Intent:
 class Minted:
     """A credential as the provider gave it. `secret` is delivered to the agent and never logged."""
 
-    secret: Mapping[str, Any]
+    secret: Mapping[str, Any] = field(repr=False)
     handle: Mapping[str, Any]
     expires_at: datetime
 
@@ -49,7 +49,7 @@ class Held:
     name: str
     details: Sequence[Details]
     handle: Mapping[str, Any]
-    secret: Mapping[str, Any] | None
+    secret: Mapping[str, Any] | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a revocation. `run` is idempotent; it raises CredentialError when the far end cannot be asked."""
+    """One step of a revocation; no two steps of a credential have the same name.
+
+    `run` is idempotent; it raises CredentialError when the far end cannot be asked. Whatever that says of permanence,
+    the step is tried again until the credential has died by itself.
+    """
 
     name: str
     kind: str

@@ -1,20 +1,23 @@
 """One PostgreSQL that grants can reach: logging in there as an agent would, and cutting agents off without OpenBao."""
 
+import os
 import re
+import socket
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString
 
 import psycopg
 
 from sessions.providers.contract import CredentialError
 
 CONNECT_TIMEOUT_S = 3
+ANSWER_TIMEOUT_S = 5.0
 Connection = psycopg.Connection[tuple[Any, ...]]
-Answer = TypeVar("Answer")
 
 # libpq does not hand on the SQLSTATE of a refused log-in, so it is told by the server's words (lc_messages English).
 # Anything else (no free connection, a server that starts, a network that fails) says nothing about the credential.
@@ -79,6 +82,28 @@ class Kept:
         self.connection = connection
         self.close = weakref.finalize(self, connection.close)
 
+    def ask(self, query: LiteralString, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        with hung_up_after(ANSWER_TIMEOUT_S, self.connection):
+            return self.connection.execute(query, values).fetchall()
+
+
+@contextmanager
+def hung_up_after(seconds: float, connection: Connection) -> Iterator[None]:
+    """libpq waits for ever on a server that keeps the line and says nothing; a shut socket makes it raise."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        timer = threading.Timer(seconds, hang_up, [line])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def hang_up(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+
 
 class Witness:
     """A session opened with the credential just before the cut, to see whether an open session outlives it."""
@@ -101,7 +126,7 @@ class Witness:
         if self._session is None:
             raise CredentialError(f"There is no witness: {self.absence or 'it was closed'}")
         try:
-            self._session.connection.execute("SELECT 1")
+            self._session.ask("SELECT 1")
         except psycopg.OperationalError as error:
             return f"{error.sqlstate or 'connection closed'}: {first_line(error)}"
         return None
@@ -145,19 +170,16 @@ class Cutter:
         return self._rows(query, values)[0]
 
     def _rows(self, query: LiteralString, values: Sequence[str]) -> list[tuple[Any, ...]]:
-        return self._asked(lambda connection: connection.execute(query, values).fetchall())
-
-    def _asked(self, ask: Callable[[Connection], Answer]) -> Answer:
         """A kept connection may have died unseen (PostgreSQL restarted): then ask once more on a new one."""
         try:
             kept: Kept | None = getattr(self._local, "kept", None)
             if kept is not None:
                 try:
-                    return ask(kept.connection)
+                    return kept.ask(query, values)
                 except psycopg.OperationalError:
                     del self._local.kept
-            self._local.kept = Kept(self._connect())
-            return ask(self._local.kept.connection)
+            self._local.kept = kept = Kept(self._connect())
+            return kept.ask(query, values)
         except psycopg.OperationalError as error:
             raise CredentialError(f"The database {self.target.name} does not answer: {first_line(error)}") from None
         except psycopg.Error as error:

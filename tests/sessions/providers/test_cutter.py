@@ -1,6 +1,8 @@
 """What PostgreSQL says to a log-in, and the connection of the one who cuts."""
 
 import dataclasses
+import os
+import signal
 
 import pytest
 
@@ -42,6 +44,21 @@ def test_kept_connection_that_died_is_replaced(ground):
     with ground.stack.postgres.connect("warehouse") as superuser:
         superuser.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'drawbridge_cutter'")
     assert cutter.sessions("nobody_here") == 0
+
+
+@pytest.fixture
+def stopped_backend(ground):
+    """A cutter whose kept connection is held by a backend that never answers."""
+    cutter = Cutter(ground.target)
+    ((pid,),) = cutter._rows("SELECT pg_backend_pid()", [])
+    os.kill(pid, signal.SIGSTOP)
+    yield cutter
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_server_that_falls_silent_is_hung_up_on(stopped_backend, monkeypatch):
+    monkeypatch.setattr("sessions.providers.cutter.ANSWER_TIMEOUT_S", 0.2)
+    assert stopped_backend.sessions("nobody_here") == 0
 
 
 def test_connection_is_kept(ground):

@@ -1,6 +1,8 @@
 """The end of a credential: each thing dead, each proof honest, whatever the agent or a crash did before."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import psycopg
 import pytest
@@ -86,7 +88,7 @@ def test_no_evidence_holds_the_password(ground):
     held, minted = ground.mint()
     first, second = ground.end(held), ground.end(held)
     told = json.dumps([dict(outcome.evidence) for outcome in [*first.values(), *second.values()]])
-    assert minted.secret["password"] not in told
+    assert minted.secret["password"] not in told + repr(held) + repr(minted)
 
 
 def test_lost_secret_is_proven_by_the_catalog(ground, all_done):
@@ -125,6 +127,30 @@ def test_password_changed_by_the_agent_does_not_fake_the_proof(ground, all_done)
             agent.execute("SELECT 1")
     assert done(outcomes) == all_done
     assert outcomes["cut"].evidence["witness"].startswith("none could be opened: FATAL:  password authentication")
+
+
+def test_agent_that_logs_in_without_pause_is_shut_out(ground, all_done):
+    held, _ = ground.mint()
+    shut, tries = Event(), []
+
+    def insist():
+        while not shut.is_set():
+            try:
+                with ground.connect(held) as agent:
+                    agent.execute("SELECT 1")
+            except psycopg.OperationalError as error:
+                tries.append(str(error))
+
+    with ThreadPoolExecutor(3) as agents:
+        for _ in range(3):
+            agents.submit(insist)
+        while not ground.left(held.name).get("sessions"):
+            pass
+        outcomes = ground.end(held)
+        left = ground.left(held.name)
+        shut.set()
+    assert (done(outcomes), left) == (all_done, {})
+    assert any("not permitted to log in" in said for said in tries)
 
 
 def test_agent_that_uses_all_its_connections_leaves_no_room_for_a_witness(ground, all_done):
