@@ -5,6 +5,7 @@ Publishing never blocks and never fails the caller: one background thread sends.
 
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -13,16 +14,23 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import transaction
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 logger = structlog.get_logger()
 
 PREFIX = "drawbridge:"
 FLEET = "fleet"
 _LONGEST_QUEUE = 10_000
+_SILENT_S = 1.0
 
 
 class Sender:
-    """A daemon thread that runs small jobs against the broker, in order, dropping them when it falls far behind."""
+    """A daemon thread that runs small jobs against the broker, in order.
+
+    It drops them when it falls far behind, and for a second after one failed: a broker that is away must not be
+    asked a thousand times, and whoever waits looks by themselves.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.Queue[Callable[[], object]] = queue.Queue(_LONGEST_QUEUE)
@@ -43,11 +51,15 @@ class Sender:
                 self._thread.start()
 
     def _run(self) -> None:
+        silent_until = 0.0
         while True:
             job = self._jobs.get()
+            if time.monotonic() < silent_until:
+                continue
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - a wake-up that fails is only late, and must not end the thread
+                silent_until = time.monotonic() + _SILENT_S
                 logger.warning("notice_failed", error=str(error))
 
 
@@ -59,7 +71,8 @@ def client() -> redis.Redis:
     """This process's client for short commands."""
     global _client
     if _client is None:
-        _client = redis.Redis.from_url(settings.VALKEY_URL, socket_connect_timeout=1, socket_timeout=2)
+        once = Retry(NoBackoff(), 0)
+        _client = redis.Redis.from_url(settings.VALKEY_URL, socket_connect_timeout=1, socket_timeout=2, retry=once)
     return _client
 
 

@@ -1,5 +1,6 @@
 """Which processes a whole Drawbridge consists of, beside its three services. This table is the only place."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from stack.process import Command
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKER = ("-A", "webapp", "worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
-WEB = ("webapp.asgi:application", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log")
+WEB = ("webapp.asgi:application", "--host", "{host}", "--port", "{port}", "--no-access-log")
 WARNINGS = ("--loglevel", "WARNING")
 
 
 @dataclass(frozen=True)
 class Process:
-    """A Python module with its arguments; `{port}` and `{data}` in them are filled in."""
+    """A Python module with its arguments; `{port}`, `{host}` and `{data}` in them are filled in."""
 
     name: str
     module: str
@@ -34,6 +35,7 @@ PROCESSES = (
 
 def command(process: Process, data_dir: Path, env: Mapping[str, str]) -> Command:
     """How to run one of them with the environment of a stack."""
-    arguments = [argument.format(port=env["PORT"], data=data_dir) for argument in process.arguments]
+    host = os.environ.get("WEB_HOST", "127.0.0.1")
+    arguments = [argument.format(port=env["PORT"], host=host, data=data_dir) for argument in process.arguments]
     argv = (sys.executable, "-m", process.module, *arguments)
     return Command(process.name, argv, {**env, "PYTHONUNBUFFERED": "1"}, cwd=REPOSITORY)
