@@ -11,6 +11,7 @@ from webapp.access import ACCESS, Who
 # Routes of libraries that we include and do not use. They have no row, so nobody reaches them.
 CLOSED = {
     "account_confirm_email",
+    "account_confirm_login_code",
     "account_email",
     "account_email_verification_sent",
     "account_reset_password",
