@@ -4,6 +4,15 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from sessions.models import Person
+from sessions.parties import viewer
+from sessions.views import lookup
+
 
 def chrome(request: HttpRequest) -> dict[str, Any]:
-    return {}
+    """How many requests wait for the viewer, and where the people of their first team are."""
+    person = getattr(request, "user", None)
+    if not isinstance(person, Person):
+        return {}
+    watcher = viewer(person)
+    return {"to_decide": lookup.to_decide(watcher).count(), "first_team": lookup.teams(watcher).first()}

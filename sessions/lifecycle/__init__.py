@@ -15,6 +15,8 @@ from sessions.lifecycle.credentials import (
 )
 from sessions.lifecycle.ends import complete, end_for_finding, expire, fail, kill, resume, suspend
 from sessions.lifecycle.registers import (
+    Added,
+    add_person,
     create_profile,
     create_team,
     end_role,
@@ -37,10 +39,12 @@ from sessions.lifecycle.requests import (
 )
 
 __all__ = [
+    "Added",
     "Narrower",
     "Request",
     "Requested",
     "activate",
+    "add_person",
     "approve",
     "complete",
     "create_profile",

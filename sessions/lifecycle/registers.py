@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -28,6 +29,31 @@ def create_team(slug: str, name: str, admin: Person) -> Team:
     Membership.objects.create(team=team, person=admin, role=Role.ADMIN)
     log.append(_event(team, "team.created", admin, {"team": str(team.id), "slug": slug}))
     return team
+
+
+@dataclass(frozen=True)
+class Added:
+    """A new person, and the password that was made for them. It is shown once and not stored."""
+
+    person: Person
+    password: str
+
+
+@transaction.atomic(durable=True)
+def add_person(team: Team, email: str, name: str, role: Role, by: Person) -> Added:
+    """An account for somebody who has none, with a first role. The event names nothing personal."""
+    demand(policy.may_manage_people(viewer(by), team.id))
+    if not name.strip():
+        raise Invalid([f"{email} has no account yet: say what the person's name is."])
+    password = tokens.new_password()
+    try:
+        with transaction.atomic():
+            person = Person.objects.create_user(email, password, name=name.strip())
+    except IntegrityError as error:
+        raise Invalid([f"{email} has an account already."]) from error
+    Membership.objects.create(team=team, person=person, role=role, granted_by=by)
+    log.append(_event(team, "person.added", by, {"person": str(person.id), "role": role}))
+    return Added(person, password)
 
 
 @transaction.atomic(durable=True)

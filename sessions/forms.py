@@ -1,0 +1,172 @@
+"""What people type or choose on the pages."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from sessions.lifecycle import Narrower
+from sessions.models import Role, Team
+from sessions.models.agents import Framework
+from sessions.words import plain, span
+
+DURATIONS = (300, 900, 1_800, 3_600, 7_200, 14_400, 28_800)
+
+
+class Decide(forms.Form):
+    """The grant hash says which grant was read: the server compares it with the one that stands."""
+
+    grant_hash = forms.RegexField(r"^[0-9a-f]{64}$", widget=forms.HiddenInput)
+
+
+class Deny(Decide):
+    reason = forms.CharField(
+        max_length=500, required=False, strip=True, widget=forms.Textarea({"rows": 3}), label="Why (the agent is told)"
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One action on one place of one object, as a checkbox."""
+
+    value: str
+    action: str
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    name: str
+    choices: tuple[Choice, ...]
+
+
+class ApproveLess(Decide):
+    """A narrower grant: what is ticked (`object:location:action`), for no longer than was asked."""
+
+    keep = forms.MultipleChoiceField(
+        error_messages={"required": "Nothing is left to grant: deny the request instead."}, label="What it may do"
+    )
+    duration_s = forms.TypedChoiceField(coerce=int, label="For")
+
+    def __init__(
+        self, content: Mapping[str, Any], data: Mapping[str, Any] | None = None, grant_hash: str = ""
+    ) -> None:
+        self._details: Sequence[Mapping[str, Any]] = content["authorization_details"]
+        asked = content["limits"]["duration"]
+        everything = list(self._offered())
+        super().__init__(data, initial={"grant_hash": grant_hash, "keep": everything, "duration_s": asked})
+        self._field("keep").choices = [(value, value) for value in everything]
+        shorter = [length for length in DURATIONS if length < asked]
+        self._field("duration_s").choices = [(length, span(length)) for length in (*shorter, asked)]
+
+    def _field(self, name: str) -> forms.ChoiceField:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        return field
+
+    def places(self) -> Iterator[Place]:
+        """The checkboxes, a row for each place."""
+        kept = set(self["keep"].value() or ())
+        for number, each in enumerate(self._details):
+            for index, location in enumerate(each["locations"]):
+                yield Place(
+                    name=plain(location.partition("://")[2] or location),
+                    choices=tuple(
+                        Choice(value := f"{number}:{index}:{action}", action, value in kept)
+                        for action in each["actions"]
+                    ),
+                )
+
+    def narrower(self) -> Narrower:
+        return Narrower(details=list(self._narrowed()), duration_s=self.cleaned_data["duration_s"])
+
+    def _offered(self) -> Iterator[str]:
+        for number, each in enumerate(self._details):
+            for index in range(len(each["locations"])):
+                yield from (f"{number}:{index}:{action}" for action in each["actions"])
+
+    def _narrowed(self) -> Iterator[dict[str, Any]]:
+        """Each object with less in it; places of one object that keep different actions become objects of their own."""
+        kept = set(self.cleaned_data["keep"])
+        for number, each in enumerate(self._details):
+            places: dict[tuple[str, ...], list[str]] = {}
+            for index, location in enumerate(each["locations"]):
+                actions = tuple(action for action in each["actions"] if f"{number}:{index}:{action}" in kept)
+                if actions:
+                    places.setdefault(actions, []).append(location)
+            for actions, locations in places.items():
+                yield {**each, "locations": locations, "actions": list(actions)}
+
+
+class DeviceCode(forms.Form):
+    """The code that the runner printed. Case, spaces and a missing hyphen do not matter."""
+
+    user_code = forms.CharField(
+        max_length=20,
+        label="Code",
+        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}),
+    )
+
+    def clean_user_code(self) -> str:
+        letters = "".join(letter for letter in self.cleaned_data["user_code"].upper() if letter.isalnum())
+        if len(letters) != 8:
+            raise ValidationError("A code has eight letters, such as WDJB-MJHT.")
+        return f"{letters[:4]}-{letters[4:]}"
+
+
+class InTeam(forms.Form):
+    """A form about something new in one of the person's teams."""
+
+    team = forms.ModelChoiceField(Team.objects.none(), empty_label=None, to_field_name="slug")
+
+    def __init__(self, teams: QuerySet[Team], data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        field = self.fields["team"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = teams
+
+
+class RegisterAgent(InTeam):
+    name = forms.CharField(max_length=100, help_text="As people will recognise it on a request, such as release-bot.")
+    framework = forms.ChoiceField(choices=Framework.choices)
+
+
+class CreateProfile(InTeam):
+    name = forms.CharField(max_length=100, help_text="Such as Warehouse: orders.")
+    slug = forms.SlugField(max_length=50, label="Short name", help_text="What agents ask for, such as warehouse-orders.")
+
+
+class ProposeVersion(forms.Form):
+    content = forms.CharField(
+        max_length=60_000, widget=forms.Textarea({"rows": 24, "spellcheck": "false", "class": "code"}), label="Content"
+    )
+
+    def clean_content(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.cleaned_data["content"])
+        except ValueError as error:
+            raise ValidationError(f"This is not JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise ValidationError("A profile is one JSON object: { … }.")
+        return content
+
+
+class AddPerson(forms.Form):
+    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput({"autocomplete": "off"}))
+    name = forms.CharField(
+        max_length=100, required=False, help_text="Needed for somebody who has no account yet.",
+        widget=forms.TextInput({"autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(choices=Role.choices)
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+class GrantRole(forms.Form):
+    person = forms.UUIDField(widget=forms.HiddenInput)
+    role = forms.ChoiceField(choices=Role.choices)

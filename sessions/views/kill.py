@@ -1,0 +1,46 @@
+"""The kill switch: one click, nothing asked before it acts."""
+
+import uuid
+
+from django.http import HttpResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from sessions import lifecycle, revoking
+from sessions.errors import LifecycleError
+from sessions.models import Revocation
+from sessions.views import lookup, session
+from sessions.views.lookup import PageRequest
+from sessions.views.refusal import status_of
+from sessions.views.session_list import render_row
+
+
+@require_POST
+def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
+    """Revoking begins in this process as soon as the kill is committed: it needs neither broker nor worker."""
+    agent_session = lookup.agent_session(request.user, session_id)
+    refused = None
+    try:
+        lifecycle.kill(session_id, by=request.user)
+    except LifecycleError as error:
+        refused = error
+    revoking.start(_open_revocations(session_id))
+    if not request.htmx:
+        return session.page(request, agent_session, refused) if refused else redirect("session", session_id)
+    return HttpResponse(_fragment(request, session_id, refused), status=status_of(refused))
+
+
+def _fragment(request: PageRequest, session_id: uuid.UUID, refused: LifecycleError | None) -> str:
+    """What the button stands in: the session's panel, or its row in a list."""
+    token = get_token(request)
+    if request.htmx.target == "panel":
+        return session.render_panel(session_id, request.user, token, refused)
+    return render_row(request.user, lookup.agent_session(request.user, session_id), token)
+
+
+def _open_revocations(session_id: uuid.UUID) -> list[uuid.UUID]:
+    still_open = Revocation.objects.filter(
+        credential__agent_session=session_id, proven_at=None, given_up_at=None
+    )
+    return list(still_open.values_list("pk", flat=True))
