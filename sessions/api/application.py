@@ -87,9 +87,7 @@ def _not_allowed(answer: HttpResponseBase) -> HttpResponse:
 
 
 def build() -> AgentApi:
-    api = AgentApi(
-        title="Drawbridge", version="1", description=DESCRIPTION, urls_namespace="api-v1", docs_url=None
-    )
+    api = AgentApi(title="Drawbridge", version="1", description=DESCRIPTION, urls_namespace="api-v1", docs_url=None)
     problems.install(api)
     for module in (asking, token, standing, credentials, events):
         api.add_router("", module.router)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, StrictInt
 from audit.event import now
 from sessions import lifecycle
 from sessions.api.callers import AgentRequest, agent_key, reached
-from sessions.api.problems import Code, Problem, Refusal
+from sessions.api.problems import Problem
 from sessions.api.standing import Session, session_of
 from sessions.api.threads import in_thread
 from sessions.errors import Invalid

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpResponse, JsonResponse
 from ninja import Router, Schema
 from pydantic import ConfigDict
 
@@ -49,14 +49,12 @@ class Delivered(Schema):
     operation_id="takeCredentials",
     openapi_extra={"parameters": DOCUMENT["parameters"]},
 )
-async def take(request: SessionRequest, session_id: uuid.UUID) -> list[Delivered]:
+async def take(request: SessionRequest, session_id: uuid.UUID) -> HttpResponse:
     """Hand over what was not handed over before; with `Prefer: wait=30`, as soon as there is something."""
-    return await _take(request, request.auth, session_id)
-
-
-async def _take(request: HttpRequest, caller: SessionCaller, session_id: uuid.UUID) -> list[Delivered]:
-    look = in_thread(deliver_new)
-    return await until(session_id, preferred_wait_s(request), lambda: look(caller, session_id), bool)
+    look, caller = in_thread(deliver_new), request.auth
+    delivered = await until(session_id, preferred_wait_s(request), lambda: look(caller, session_id), bool)
+    # Not through ninja, which would leave out the fields that depend on the type.
+    return JsonResponse([one.model_dump(mode="json") for one in delivered], safe=False)
 
 
 @router.post(

@@ -46,7 +46,7 @@ _EVENT: dict[str, Any] = {
     "required": ["id", "kind", "occurred_at"],
     "additionalProperties": False,
     "properties": {
-        "id": {"type": "string", "format": "uuid", "description": "UUIDv7, made by the sender; sent twice counts once."},
+        "id": {"type": "string", "format": "uuid", "description": "UUIDv7, made by the sender; twice counts once."},
         "kind": {"type": "string", "maxLength": LONGEST_KIND, "pattern": f"^{KIND.pattern}$"},
         "occurred_at": {"type": "string", "format": "date-time"},
         "outcome": {"type": "string", "enum": sorted(OUTCOMES), "default": "success"},

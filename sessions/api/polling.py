@@ -79,7 +79,7 @@ def answer(standing: Standing) -> TokenRefused | None:
     if standing.state == State.ENDED:
         return TokenRefused(*_ENDED[EndReason(standing.end_reason)])
     if standing.given_out:
-        return TokenRefused(Error.INVALID_GRANT, "The token of this session was given out already. Ask for a new session.")
+        return TokenRefused(Error.INVALID_GRANT, "The token was given out already. Ask for a new session.")
     if standing.state in _PENDING:
         return TokenRefused(Error.AUTHORIZATION_PENDING, _PENDING[State(standing.state)])
     return None

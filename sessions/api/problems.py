@@ -135,8 +135,14 @@ def of_lifecycle(error: LifecycleError) -> Refusal:
 
 def of_validation(error: ValidationError) -> Refusal:
     """What does not fit the schema. The values themselves are not repeated: they may be secret."""
-    faults = [Fault(where=".".join(map(str, one["loc"])), what=str(one["msg"])) for one in error.errors]
+    faults = [Fault(where=_where(one["loc"]), what=str(one["msg"])) for one in error.errors]
     return Refusal(Code.INVALID, "; ".join(f"{fault.where}: {fault.what}" for fault in faults)[:1000], faults)
+
+
+def _where(location: Sequence[str | int]) -> str:
+    """As the caller sees it: ninja puts the endpoint's own name of the body before the field."""
+    source, *path = map(str, location)
+    return ".".join(path[1:] if source == "body" and len(path) > 1 else path) or source
 
 
 def of_http(error: HttpError) -> Refusal:
