@@ -1,6 +1,6 @@
 """Every route. Who may use each stands in webapp/access.py; a route that is not there is closed."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from sessions.api import problems
 from sessions.api.application import PREFIX, api
@@ -11,6 +11,6 @@ urlpatterns = [
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),
     path(PREFIX, api.urls),
-    path(PREFIX + "<path:rest>", problems.not_found, name="api_not_found"),
+    re_path(f"^{PREFIX}", problems.not_found, name="api_not_found"),
     path("", include("sessions.urls")),
 ]

@@ -45,7 +45,7 @@ class Ask(Schema):
     purpose: Annotated[str, AfterValidator(_plain)] = Field(
         min_length=1, max_length=LONGEST_PURPOSE, description="What the session is for: the lead reads it."
     )
-    duration: Annotated[int, StrictInt] | None = Field(None, ge=60, le=86_400, description="Seconds from the start.")
+    duration: StrictInt | None = Field(None, ge=60, le=86_400, description="Seconds from the start.")
     authorization_details: list[dict[str, Any]] | None = Field(
         None, max_length=registry.MOST_OBJECTS, description="RFC 9396 objects, within those of the profile."
     )

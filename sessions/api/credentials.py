@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 from pydantic import ConfigDict
 
 from sessions import lifecycle
@@ -54,7 +54,7 @@ async def take(request: SessionRequest, session_id: uuid.UUID) -> HttpResponse:
     look, caller = in_thread(deliver_new), request.auth
     delivered = await until(session_id, preferred_wait_s(request), lambda: look(caller, session_id), bool)
     # Not through ninja, which would leave out the fields that depend on the type.
-    return JsonResponse([one.model_dump(mode="json") for one in delivered], safe=False)
+    return JsonResponse(delivered, safe=False)
 
 
 @router.post(
@@ -64,12 +64,12 @@ async def take(request: SessionRequest, session_id: uuid.UUID) -> HttpResponse:
     url_name="replace",
     operation_id="replaceCredential",
 )
-async def replace(request: SessionRequest, session_id: uuid.UUID, credential_id: uuid.UUID) -> CredentialFacts:
+async def replace(request: SessionRequest, session_id: uuid.UUID, credential_id: uuid.UUID) -> Status:
     """The agent lost a credential that it was handed: have its successor made, and the lost one revoked after that."""
-    return await in_thread(_replace)(request.auth, session_id, credential_id)
+    return Status(202, await in_thread(_replace)(request.auth, session_id, credential_id))
 
 
-def deliver_new(caller: SessionCaller, agent_session_id: uuid.UUID) -> list[Delivered]:
+def deliver_new(caller: SessionCaller, agent_session_id: uuid.UUID) -> list[dict[str, Any]]:
     """Deliver the newest live credential of each slot, if it was not delivered. Refusal where the session is over."""
     agent_session = reached(caller, agent_session_id)
     if agent_session.state not in LIVE:
@@ -91,18 +91,17 @@ def _undelivered(agent_session: AgentSession) -> Sequence[Credential]:
     return [credential for credential in newest if credential.delivered_at is None]
 
 
-def _delivered(credential: Credential, secret: dict[str, Any]) -> Delivered:
+def _delivered(credential: Credential, secret: dict[str, Any]) -> dict[str, Any]:
     assert credential.expires_at is not None
-    return Delivered(
-        **{
-            **secret,
-            "id": credential.id,
-            "slot": credential.slot,
-            "generation": credential.generation,
-            "expires_at": credential.expires_at,
-            "renew_after": credential.expires_at - timedelta(seconds=credential.ttl_s / 3),
-        }
+    facts = Delivered(
+        id=credential.id,
+        slot=credential.slot,
+        generation=credential.generation,
+        type=secret["type"],
+        expires_at=credential.expires_at,
+        renew_after=credential.expires_at - timedelta(seconds=credential.ttl_s / 3),
     )
+    return {**secret, **facts.model_dump(mode="json")}
 
 
 def _replace(caller: SessionCaller, agent_session_id: uuid.UUID, credential_id: uuid.UUID) -> CredentialFacts:

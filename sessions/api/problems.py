@@ -103,7 +103,7 @@ def response(refusal: Refusal) -> HttpResponse:
     return answer
 
 
-def not_found(request: HttpRequest, rest: str = "") -> HttpResponse:
+def not_found(request: HttpRequest) -> HttpResponse:
     """Whatever is no route of the API."""
     return response(Refusal(Code.NOT_FOUND, "This address is not part of the API. /api/v1/openapi.json lists what is."))
 
