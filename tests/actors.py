@@ -20,11 +20,14 @@ class Patient(httpx.HTTPTransport):
         ends = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return super().handle_request(request)
-            except (httpx.TransportError, httpx.RemoteProtocolError):
+                answer = super().handle_request(request)
+                answer.read()
+            except httpx.TransportError:
                 if time.monotonic() > ends:
                     raise
                 time.sleep(0.1)
+            else:
+                return answer
 
 
 @dataclass

@@ -20,7 +20,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import psycopg
 import redis
 
 from stack import Stack
@@ -130,9 +129,9 @@ def _work(agent: Any, ledger: Ledger) -> bool:
     if not answer.is_success:
         return False
     answer = agent.credentials()
-    if not answer.is_success or not answer.json()["credentials"]:
+    if not answer.is_success or not answer.json():
         return False
-    _use(answer.json()["credentials"][0])
+    _use(answer.json()[0])
     events = [_event(number) for number in range(3)]
     _report(agent, ledger, events)
     with ledger.lock:
@@ -186,10 +185,10 @@ def _settle(team: UUID) -> list[str]:
 
 
 def _compare(stack: Stack, ledger: Ledger) -> list[str]:
-    return [*_alive_at_the_far_ends(stack), *_events_wrong(ledger)]
+    return [*_alive_at_the_far_ends(stack, ledger), *_events_wrong(ledger)]
 
 
-def _alive_at_the_far_ends(stack: Stack) -> list[str]:
+def _alive_at_the_far_ends(stack: Stack, ledger: Ledger) -> list[str]:
     """Every credential that OpenBao or PostgreSQL still know, though none of our sessions is live."""
     from django.conf import settings
 
