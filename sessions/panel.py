@@ -48,7 +48,10 @@ class StepTaken:
 
 @dataclass(frozen=True)
 class Ending:
-    """How far the end of a credential has come. Requested, revoked and proven are three different moments."""
+    """How far the end of a credential has come. Requested, revoked and proven are three different moments.
+
+    `next_attempt_at` is None while the first try is under way.
+    """
 
     requested_at: datetime
     revoked_after: str
@@ -62,7 +65,7 @@ class Ending:
     @classmethod
     def of(cls, revocation: Revocation) -> "Ending":
         newest = {step.name: step for step in revocation.steps.all()}
-        open_still = revocation.proven_at is None and revocation.given_up_at is None
+        waits = revocation.next_attempt_at > revocation.requested_at
         problems = [str(step.evidence["problem"]) for step in newest.values() if "problem" in step.evidence]
         return cls(
             requested_at=revocation.requested_at,
@@ -70,7 +73,7 @@ class Ending:
             proven_after=_after(revocation, revocation.proven_at),
             given_up=revocation.given_up_at is not None,
             attempts=revocation.attempts,
-            next_attempt_at=revocation.next_attempt_at if open_still and revocation.attempts else None,
+            next_attempt_at=revocation.next_attempt_at if waits else None,
             problem=words.plain(problems[-1]) if problems else "",
             steps=tuple(_taken(step) for step in newest.values()),
         )

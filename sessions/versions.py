@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+ORDER = ("summary", "authorization_details", "type", "locations", "actions", "limits", "on_suspend")
 SIGNS = {"+": "added", "-": "removed", " ": "same"}
 
 
@@ -20,9 +21,14 @@ class Line:
 
 def pretty(content: Mapping[str, Any]) -> str:
     """A profile version as people read and write it, in the order in which it is documented."""
-    order = ("summary", "authorization_details", "limits", "on_suspend")
-    ordered = {name: content[name] for name in order if name in content}
-    return json.dumps({**ordered, **content}, indent=2, ensure_ascii=False)
+    return json.dumps(_ordered(content), indent=2, ensure_ascii=False)
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        known = [name for name in ORDER if name in value]
+        return {name: _ordered(value[name]) for name in [*known, *sorted(value.keys() - set(known))]}
+    return [_ordered(each) for each in value] if isinstance(value, list) else value
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Line]:

@@ -18,14 +18,14 @@ from sessions.views.session import page
 
 @require_POST
 def approve(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
-    agent_session = lookup.agent_session(request.user, session_id)
+    lookup.demand_session(request.user, session_id)
     form = Decide(request.POST)
     if not form.is_valid():
-        return page(request, agent_session, status=422)
+        return page(request, lookup.agent_session(request.user, session_id), status=422)
     try:
         lifecycle.approve(session_id, request.user, form.cleaned_data["grant_hash"])
     except LifecycleError as error:
-        return page(request, agent_session, error)
+        return page(request, lookup.agent_session(request.user, session_id), error)
     return redirect("session", session_id)
 
 

@@ -1,6 +1,7 @@
 """The kill switch: one click, nothing asked before it acts."""
 
 import uuid
+from concurrent.futures import wait
 
 from django.http import HttpResponse
 from django.middleware.csrf import get_token
@@ -15,19 +16,26 @@ from sessions.views.lookup import PageRequest
 from sessions.views.refusal import status_of
 from sessions.views.session_list import render_row
 
+PATIENCE_S = 0.4
+
 
 @require_POST
 def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
-    """Revoking begins in this process as soon as the kill is committed: it needs neither broker nor worker."""
-    agent_session = lookup.agent_session(request.user, session_id)
+    """Revoking begins in this process as soon as the kill is committed: it needs neither broker nor worker.
+
+    The answer waits a moment for it, so that what it shows is mostly the proof already.
+    """
+    lookup.demand_session(request.user, session_id)
     refused = None
     try:
         lifecycle.kill(session_id, by=request.user)
     except LifecycleError as error:
         refused = error
-    revoking.start(_open_revocations(session_id))
+    wait(revoking.start(_open_revocations(session_id)), timeout=PATIENCE_S)
+    if not request.htmx and refused is None:
+        return redirect("session", session_id)
     if not request.htmx:
-        return session.page(request, agent_session, refused) if refused else redirect("session", session_id)
+        return session.page(request, lookup.agent_session(request.user, session_id), refused)
     return HttpResponse(_fragment(request, session_id, refused), status=status_of(refused))
 
 

@@ -29,6 +29,15 @@ def agent_session(person: Person, session_id: uuid.UUID) -> AgentSession:
     return _seen(person, with_names().filter(pk=session_id).first())
 
 
+def demand_session(person: Person, session_id: uuid.UUID) -> None:
+    """404 unless the viewer may see the session. For actions: the lifecycle locks and loads it by itself."""
+    seen = AgentSession.objects.filter(
+        pk=session_id, team__memberships__person=person, team__memberships__ended_at=None
+    )
+    if not seen.exists():
+        raise Http404
+
+
 def agent(person: Person, agent_id: uuid.UUID) -> Agent:
     return _seen(person, Agent.objects.select_related("team", "owner").filter(pk=agent_id).first())
 

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.html import format_html_join
 from django.views.decorators.http import require_safe
 
 from audit import timeline
@@ -94,10 +95,12 @@ def render_event(entry: Entry) -> str:
 
 def render_events(entries: list[Entry]) -> str:
     names = narration.names_of(entry.act for entry in entries)
-    return "".join(
-        render_to_string("audit/_event.html", {"entry": entry, "told": narration.tell(entry, names)})
-        for entry in entries
-    )
+    rows = [(_row(entry, names),) for entry in entries]
+    return format_html_join("", "{}", rows)
+
+
+def _row(entry: Entry, names: Mapping[str, str]) -> str:
+    return render_to_string("audit/_event.html", {"entry": entry, "told": narration.tell(entry, names)})
 
 
 def _timeline(agent_session: AgentSession, query: Mapping[str, str]) -> dict[str, Any]:

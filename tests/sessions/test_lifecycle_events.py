@@ -97,7 +97,7 @@ SCENARIOS: dict[str, Callable[[World], Act]] = {
         lifecycle.propose_profile_version, w.profile, factories.CONTENT, w.admin
     ),
     "publish_profile_version": lambda w: bound(lifecycle.publish_profile_version, proposed(w).id, w.lead),
-    "add_person": lambda w: bound(lifecycle.add_person, w.team, "new@example.test", "New Person", w.admin),
+    "add_person": lambda w: bound(lifecycle.add_person, w.team, "new@example.test", "New Person", Role.LEAD, w.admin),
 }
 FUNCTIONS = sorted(name for name in lifecycle.__all__ if inspect.isfunction(getattr(lifecycle, name)))
 
