@@ -7,14 +7,19 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q
-from django.db.models.query import QuerySet
+from django.db import connection
 
 from audit.event import now
 from sessions.models import Credential, Revocation
 from sessions.models.credentials import CredentialState
 
 CLAIM_S = 30
+_TAKE = "SET claimed_until = %(until)s, attempts = attempts + 1 WHERE id = %(pk)s AND next_attempt_at <= %(now)s"
+_MINT = f"UPDATE agent_sessions_credential {_TAKE} AND state = 'intent' AND claimed_until IS NULL RETURNING attempts"
+_REVOKE = (
+    f"UPDATE agent_sessions_revocation {_TAKE} AND proven_at IS NULL AND given_up_at IS NULL "
+    "AND (claimed_until IS NULL OR claimed_until < %(now)s) RETURNING attempts"
+)
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,11 @@ class Claim:
 
 def mint(credential_id: uuid.UUID) -> Claim | None:
     """Claim an intent that nobody has begun. One that was begun and not finished is for lifecycle.replace."""
-    return _take(Credential.objects.filter(state=CredentialState.INTENT, claimed_until=None), credential_id)
+    return _take(_MINT, credential_id)
 
 
 def revoke(revocation_id: uuid.UUID) -> Claim | None:
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now())
-    return _take(Revocation.objects.filter(free, proven_at=None, given_up_at=None), revocation_id)
+    return _take(_REVOKE, revocation_id)
 
 
 def release_mint(claim: Claim, problem: str, delay_s: float) -> None:
@@ -49,10 +53,10 @@ def release_revocation(claim: Claim, delay_s: float) -> None:
     )
 
 
-def _take(free: QuerySet, pk: uuid.UUID) -> Claim | None:
+def _take(sql: str, pk: uuid.UUID) -> Claim | None:
     at = now()
     until = at + timedelta(seconds=CLAIM_S)
-    taken = free.filter(pk=pk, next_attempt_at__lte=at).update(claimed_until=until, attempts=F("attempts") + 1)
-    if not taken:
-        return None
-    return Claim(pk, free.model.objects.values_list("attempts", flat=True).get(pk=pk), until)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"pk": pk, "now": at, "until": until})
+        row = cursor.fetchone()
+    return Claim(pk, row[0], until) if row else None

@@ -9,7 +9,7 @@ import structlog
 
 from sessions import claims, lifecycle
 from sessions.errors import StateConflict
-from sessions.models import AgentSession, Credential
+from sessions.models import Credential
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.providers import registry
@@ -42,7 +42,8 @@ def run(credential_id: uuid.UUID) -> None:
     except StateConflict:
         lifecycle.record_late(credential_id, minted)
         return
-    activate_if_ready(credential.agent_session_id)
+    if credential.agent_session.state == State.APPROVED:
+        activate_if_ready(credential.agent_session_id)
 
 
 def activate_if_ready(agent_session_id: uuid.UUID) -> None:
@@ -50,8 +51,7 @@ def activate_if_ready(agent_session_id: uuid.UUID) -> None:
     newest = Credential.objects.filter(agent_session=agent_session_id).order_by("slot", "-generation").distinct("slot")
     if all(credential.state == CredentialState.ISSUED for credential in newest):
         try:
-            if AgentSession.objects.filter(pk=agent_session_id, state=State.APPROVED).exists():
-                lifecycle.activate(agent_session_id)
+            lifecycle.activate(agent_session_id)
         except StateConflict:
             logger.info("activate_overtaken", agent_session=str(agent_session_id))
 

@@ -5,7 +5,8 @@ A step that was done is not asked for again. What one provider or step does neve
 
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -32,10 +33,9 @@ LOOK_AGAIN_AFTER_EXPIRY_S = 5
 _pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="revoke")
 
 
-def start(revocation_ids: list[uuid.UUID]) -> None:
+def start(revocation_ids: Iterable[uuid.UUID]) -> list[Future[None]]:
     """Begin at once in this process, needing neither broker nor worker. A claim keeps others off the same row."""
-    for revocation_id in revocation_ids:
-        _pool.submit(_run_and_close, revocation_id)
+    return [_pool.submit(_run_and_close, revocation_id) for revocation_id in revocation_ids]
 
 
 def run(revocation_id: uuid.UUID) -> None:
@@ -99,7 +99,7 @@ def _try(revocation: Revocation, step: Step, attempt: int) -> RevocationStep:
     return row
 
 
-def _conclude(claim: claims.Claim, revocation: Revocation, steps: list[Step], done: set[str]) -> None:
+def _conclude(claim: claims.Claim, revocation: Revocation, steps: Sequence[Step], done: set[str]) -> None:
     missing = {kind: [step.name for step in steps if step.kind == kind and step.name not in done] for kind in RevocationStep.Kind.values}
     credential = revocation.credential
     try:

@@ -25,7 +25,7 @@ def demand(verdict: Verdict) -> None:
 
 def locked(agent_session_id: uuid.UUID) -> AgentSession:
     """The session under its row lock, which every change of it takes first."""
-    return AgentSession.objects.select_for_update(of=("self",)).select_related("profile_version").get(pk=agent_session_id)
+    return AgentSession.objects.select_for_update().get(pk=agent_session_id)
 
 
 def event_of(

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from audit import log
 from audit.event import FAILURE, NewEvent, now
@@ -17,6 +18,8 @@ from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.parties import ISSUER, REVOKER, SWEEP, agent_of
 from sessions.providers.contract import Minted
+
+EVER = Q()
 
 
 @transaction.atomic(durable=True)
@@ -84,10 +87,8 @@ def activate(agent_session_id: uuid.UUID) -> AgentSession:
 def replace(credential_id: uuid.UUID, problem: str, delay_s: float) -> Credential:
     """Minting broke off half-way: have what may exist reaped, and try again under a new name."""
     agent_session, credential = _locked(credential_id)
-    if credential.state != CredentialState.INTENT:
-        raise StateConflict("credential", expected=[CredentialState.INTENT], found=credential.state)
     at = now()
-    Credential.objects.filter(pk=credential.pk).update(problem=problem[:300], claimed_until=None)
+    _change(credential, [CredentialState.INTENT], CredentialState.INTENT, problem=problem[:300], claimed_until=None)
     end_credentials([credential], "reaped", at)
     heir = successor(credential, at + timedelta(seconds=delay_s))
     log.append(
@@ -107,8 +108,8 @@ def replace(credential_id: uuid.UUID, problem: str, delay_s: float) -> Credentia
 def rotate(credential_id: uuid.UUID, act: str = SWEEP) -> Credential:
     """Write the intent of the successor of a live credential. The old one lives on until the new one is in use."""
     agent_session, credential = _locked(credential_id)
-    newest = agent_session.credentials.filter(slot=credential.slot).order_by("-generation").first()
-    if agent_session.state != State.ACTIVE or newest != credential or credential.state != CredentialState.ISSUED:
+    newest = agent_session.credentials.filter(slot=credential.slot).order_by("-generation")[0]
+    if agent_session.state != State.ACTIVE or newest != credential or newest.state != CredentialState.ISSUED:
         raise StateConflict("credential", expected=["issued, newest, session active"], found=credential.state)
     heir = successor(credential, now())
     log.append(
@@ -126,7 +127,8 @@ def deliver(credential_id: uuid.UUID) -> dict[str, Any]:
         raise StateConflict("session", expected=[State.ACTIVE], found=agent_session.state)
     if credential.delivered_at is not None:
         raise StateConflict("credential", expected=["not delivered"], found="delivered")
-    _change(credential, [CredentialState.ISSUED], CredentialState.ISSUED, delivered_at=now())
+    undelivered = Q(delivered_at=None)
+    _change(credential, [CredentialState.ISSUED], CredentialState.ISSUED, undelivered, delivered_at=now())
     assert credential.sealed is not None
     secret = envelope.unseal(Sealed(credential.sealed_with, bytes(credential.sealed)), str(credential.id))
     log.append(_event(agent_session, credential, "credential.delivered", agent_of(agent_session)))
@@ -189,14 +191,18 @@ def _finish(revocation_id: uuid.UUID, before: str, after: str, stamp: str, evide
 
 
 def _locked(credential_id: uuid.UUID) -> tuple[AgentSession, Credential]:
-    """The credential under its session's lock."""
-    owner = Credential.objects.values_list("agent_session_id", flat=True).get(pk=credential_id)
-    agent_session = locked(owner)
-    return agent_session, Credential.objects.get(pk=credential_id)
+    """The credential under its session's lock.
+
+    Whoever waited for the lock has the session as it is now and the credential as it was before: what must still
+    be true of the credential is asked in the update that changes it.
+    """
+    both = Credential.objects.select_related("agent_session").select_for_update(of=("agent_session",))
+    credential = both.get(pk=credential_id)
+    return credential.agent_session, credential
 
 
-def _change(credential: Credential, expected: list[str], to: str, **changes: Any) -> None:
-    changed = Credential.objects.filter(pk=credential.pk, state__in=expected).update(state=to, **changes)
+def _change(credential: Credential, expected: list[str], to: str, still: Q = EVER, **changes: Any) -> None:
+    changed = Credential.objects.filter(still, pk=credential.pk, state__in=expected).update(state=to, **changes)
     if not changed:
         raise StateConflict("credential", expected=expected, found=credential.state)
     for name, value in {"state": to, **changes}.items():

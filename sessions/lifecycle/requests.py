@@ -1,7 +1,7 @@
 """From a request to a decision."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -112,8 +112,9 @@ def approve(agent_session_id: uuid.UUID, by: Person, grant_hash: str, narrower: 
         decision=Approval.Decision.APPROVED,
         decided_at=at,
     )
-    intents = _write_intents(agent_session)
-    event = event_of(agent_session, "session.approved", by.reference, {**data, "grant": agent_session.grant.content}, at=at)
+    content = agent_session.grant.content
+    intents = _write_intents(agent_session, content)
+    event = event_of(agent_session, "session.approved", by.reference, {**data, "grant": content}, at=at)
     move(
         agent_session,
         [State.REQUESTED],
@@ -207,9 +208,8 @@ def _narrow(agent_session: AgentSession, narrower: Narrower) -> None:
     agent_session.duration_s = narrower.duration_s
 
 
-def _write_intents(agent_session: AgentSession) -> list[Credential]:
+def _write_intents(agent_session: AgentSession, content: Mapping[str, Any]) -> list[Credential]:
     """One intent for each credential, from the approved bytes and nothing else."""
-    content = agent_session.grant.content
     at = now()
     return Credential.objects.bulk_create(
         Credential(

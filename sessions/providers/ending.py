@@ -26,6 +26,7 @@ class Ending:
         self._held = held
         self._name = held.name
         self._witness: Witness | None = None
+        self._no_witness = "none in this try"
 
     def steps(self) -> Sequence[Step]:
         return [
@@ -48,18 +49,25 @@ class Ending:
         return None if self._held.secret is None else self._held.secret["password"]
 
     def cut(self) -> Outcome:
-        """Twice, because a log-in that PostgreSQL was checking during the first cut may have come through."""
-        witness = self._open_witness()
+        """Twice, because a log-in that PostgreSQL was checking during the first cut may have come through.
+
+        Where the agent has a session open, that is what must die; a witness is opened only where there is none,
+        so that the cut does not wait for its log-in.
+        """
+        self._no_witness = self._open_witness()
         existed, ended = self._cutter.cut(self._name)
         if existed:
             ended += self._cutter.cut(self._name)[1]
-        return Outcome(True, {"role_existed": existed, "sessions_ended": ended, "witness": witness})
+        return Outcome(True, {"role_existed": existed, "sessions_ended": ended, "witness": self._no_witness or "open"})
 
     def _open_witness(self) -> str:
+        """Why there is no witness; empty where there is one."""
         if self._password is None:
             return "none: the secret is not known"
+        if self._cutter.sessions(self._name):
+            return "none: the agent's own sessions were open"
         self._witness = Witness(self._cutter.target, self._name, self._password)
-        return "open" if self._witness.is_open else self._witness.absence
+        return self._witness.absence
 
     def login(self) -> Outcome:
         """The catalog is asked too: a password that the agent changed would be refused without a cut."""
@@ -90,7 +98,7 @@ class Ending:
     def _look_at_sessions(self) -> tuple[bool, Mapping[str, Any]]:
         open_sessions = self._cutter.sessions(self._name)
         if self._witness is None:
-            return open_sessions == 0, {"witness": "none in this try", "open_sessions": open_sessions}
+            return open_sessions == 0, {"witness": self._no_witness, "open_sessions": open_sessions}
         if not self._witness.is_open:
             return open_sessions == 0, {"witness": self._witness.absence, "open_sessions": open_sessions}
         death = self._witness.death()
