@@ -21,7 +21,8 @@ LONGEST_KIND = 64
 ROOM_FOR_PLACE = 200
 FIELDS = frozenset({"id", "kind", "occurred_at", "outcome", "data"})
 AHEAD = timedelta(minutes=5)
-CLOCKS_DIFFER = timedelta(seconds=5)
+# An end has consequences that are worth reporting: a command is given 5 seconds to go, a dead credential is refused.
+AFTERMATH = timedelta(seconds=30)
 
 KIND = re.compile(r"(?:agent|tool|db|file|http|process)(?:\.[a-z][a-z0-9_]*){1,3}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
@@ -75,8 +76,8 @@ class Reporter:
             raise BadEvent("occurred_at is more than five minutes in the future. Set the clock.")
         if moment < self.since - AHEAD:
             raise BadEvent("occurred_at is before the session was asked for.")
-        if self.until is not None and moment > self.until + CLOCKS_DIFFER:
-            raise BadEvent("occurred_at is after the end of the session.")
+        if self.until is not None and moment > self.until + AFTERMATH:
+            raise BadEvent("occurred_at is more than 30 seconds after the end of the session.")
         return moment
 
 

@@ -1,0 +1,94 @@
+"""The service file and the password file: what libpq reads from them."""
+
+import stat
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from runner.errors import RunnerError
+from runner.handover import Handover
+from runner.shapes import Credential
+
+SECRET = {"host": "127.0.0.1", "port": 5432, "dbname": "warehouse", "username": "dbr_1", "password": "p"}
+
+
+def credential(generation: int = 1, slot: str = "postgresql:warehouse", **secret: Any) -> Credential:
+    return Credential("id", slot, generation, "postgresql", datetime.now(UTC), {**SECRET, **secret})
+
+
+def test_files_and_folder_are_private() -> None:
+    with Handover() as handover:
+        handover.take([credential()])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in handover.folder.iterdir()}
+
+        assert stat.S_IMODE(handover.folder.stat().st_mode) == 0o700
+    assert modes == {"pg_service.conf": 0o600, "pgpass": 0o600}
+    assert not handover.folder.exists()
+
+
+def test_passwords_are_escaped_as_libpq_wants_it() -> None:
+    with Handover() as handover:
+        handover.take([credential(password="a:b\\c")])
+
+        assert (handover.folder / "pgpass").read_text() == "127.0.0.1:5432:warehouse:dbr_1:a\\:b\\\\c\n"
+
+
+def test_the_service_names_the_newest_and_both_passwords_stay() -> None:
+    with Handover() as handover:
+        handover.take([credential()])
+        handover.take([credential(2, username="dbr_2")])
+
+        assert "user=dbr_2\n" in (handover.folder / "pg_service.conf").read_text()
+        assert [line.split(":")[3] for line in (handover.folder / "pgpass").read_text().splitlines()] == [
+            "dbr_2",
+            "dbr_1",
+        ]
+
+
+def test_each_slot_is_a_service() -> None:
+    with Handover() as handover:
+        handover.take([credential(), credential(slot="postgresql:archive", dbname="archive")])
+        environment = handover.environment({}, "session")
+
+        assert (handover.folder / "pg_service.conf").read_text().count("[") == 2
+        assert environment["PGSERVICE"] == "warehouse"
+
+
+def test_what_would_win_over_the_files_is_left_out() -> None:
+    with Handover() as handover:
+        handover.take([credential()])
+        base = {"PGPASSWORD": "x", "PGHOST": "x", "DRAWBRIDGE_AGENT_KEY": "x", "DRAWBRIDGE_URL": "u", "HOME": "/h"}
+
+        assert set(handover.environment(base, "session")) == {
+            "HOME",
+            "DRAWBRIDGE_URL",
+            "DRAWBRIDGE_SESSION_ID",
+            "PGSERVICE",
+            "PGSERVICEFILE",
+            "PGPASSFILE",
+        }
+
+
+def test_nothing_is_written_after_the_folder_was_left() -> None:
+    with Handover() as handover:
+        handover.take([credential()])
+    handover.take([credential(2)])
+
+    assert not handover.folder.exists()
+
+
+def test_a_line_end_in_a_secret_is_refused() -> None:
+    with Handover() as handover, pytest.raises(RunnerError):
+        handover.take([credential(host="a\nuser=postgres")])
+
+
+def test_a_type_that_the_runner_does_not_know_is_refused() -> None:
+    unknown = Credential("id", "aws:x", 1, "aws", datetime.now(UTC), {})
+
+    with Handover() as handover, pytest.raises(RunnerError, match="aws"):
+        handover.take([unknown])
+
+
+def test_a_secret_does_not_show_in_a_repr() -> None:
+    assert "hidden" not in repr(credential(password="hidden"))

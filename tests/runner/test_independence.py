@@ -1,0 +1,25 @@
+"""The runner is installable alone."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serving import REPOSITORY
+
+FILES = sorted((REPOSITORY / "runner").glob("*.py"))
+ALLOWED = {"runner", "httpx", "typer"}
+EXTRA = {"rehearsal.py": {"psycopg"}, "terminal.py": {"rich"}}
+
+
+def imported(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_it_imports_itself_and_what_it_declares(path: Path) -> None:
+    assert imported(path) - sys.stdlib_module_names <= ALLOWED | EXTRA.get(path.name, set())
