@@ -37,3 +37,20 @@ def test_plain_shows_what_would_hide(character):
 
 def test_plain_leaves_text_alone():
     assert words.plain("Späte Sendungen: 遅れ 🚚") == "Späte Sendungen: 遅れ 🚚"
+
+
+def test_what_a_database_that_is_gone_allowed_is_still_told():
+    details = {"type": "postgresql", "locations": ["postgresql://elsewhere/public.t"], "actions": ["read"]}
+    assert words.allowed([details]) == ["read on postgresql://elsewhere/public.t (postgresql)."]
+
+
+def test_what_several_objects_repeat_is_said_once_and_last():
+    details = [
+        {"type": "postgresql", "locations": [f"postgresql://warehouse/public.{table}"], "actions": ["read"]}
+        for table in ("orders", "customers")
+    ]
+    assert words.allowed(details) == [
+        "Read rows of orders in the database warehouse.",
+        "Read rows of customers in the database warehouse.",
+        "At most 4 connections at once.",
+    ]

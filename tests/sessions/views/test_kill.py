@@ -16,7 +16,12 @@ from tests.factories import issue, kinds_of
 def started(monkeypatch):
     """The revocations that the page began; nothing is revoked here."""
     ids = []
-    monkeypatch.setattr("sessions.revoking.start", ids.extend)
+
+    def start(revocation_ids):
+        ids.extend(revocation_ids)
+        return []
+
+    monkeypatch.setattr("sessions.revoking.start", start)
     return ids
 
 
@@ -116,7 +121,7 @@ def test_expired_unrevoked_is_called_neither(world):
     lifecycle.record_expired_unrevoked(revocation.id, {})
     html = render_panel(credential.agent_session_id, world.lead)
     assert "<b>Expired, not revoked</b>" in html
-    assert "1 of 1 credential expired before it could be revoked." in html
+    assert "1 of 1 expired before it could be revoked." in html
     assert "<b>Revoked</b>" not in html
     assert "<b>Proven dead</b>" not in html
 

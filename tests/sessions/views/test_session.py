@@ -6,7 +6,6 @@ from django.urls import reverse
 from audit import log, timeline
 from audit.event import NewEvent
 from audit.timeline import Filters
-from sessions.models import Grant
 from sessions.views.session import render_event, render_panel
 from tests.factories import issue
 
@@ -44,13 +43,6 @@ def test_words_come_from_the_grant_and_not_from_the_rows_around_it(world):
     world.agent.save()
     html = render_panel(agent_session.id, world.lead)
     assert ("What was granted" in html, "What the row says" in html, "renamed-bot" in html) == (True, False, False)
-
-
-def test_grant_of_a_database_that_is_gone_is_still_told(world):
-    agent_session = world.request().agent_session
-    body = bytes(Grant.objects.get(agent_session=agent_session).body).replace(b"//warehouse/", b"//elsewhere/")
-    Grant.objects.filter(agent_session=agent_session).update(body=body)
-    assert "read on postgresql://elsewhere/public.customers" in render_panel(agent_session.id, world.lead)
 
 
 def test_lead_finds_approve_less_and_deny(world, browse):
