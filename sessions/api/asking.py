@@ -96,7 +96,7 @@ async def who_am_i(request: AgentRequest) -> Me:
     url_name="sessions",
     operation_id="askForSession",
 )
-async def ask(request: AgentRequest, body: Ask) -> Status:
+async def ask(request: AgentRequest, body: Ask) -> Status[Asked]:
     """Ask for a session. A person decides at `verification_uri`; poll the token endpoint meanwhile."""
     return Status(201, await in_thread(_ask)(request.auth.agent, body))
 

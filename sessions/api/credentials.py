@@ -64,7 +64,7 @@ async def take(request: SessionRequest, session_id: uuid.UUID) -> HttpResponse:
     url_name="replace",
     operation_id="replaceCredential",
 )
-async def replace(request: SessionRequest, session_id: uuid.UUID, credential_id: uuid.UUID) -> Status:
+async def replace(request: SessionRequest, session_id: uuid.UUID, credential_id: uuid.UUID) -> Status[CredentialFacts]:
     """The agent lost a credential that it was handed: have its successor made, and the lost one revoked after that."""
     return Status(202, await in_thread(_replace)(request.auth, session_id, credential_id))
 

@@ -129,7 +129,7 @@ def _receipts(reporter: Reporter, raws: Sequence[object], at: datetime) -> list[
 def _receipt(event: NewEvent, answer: Answer) -> Receipt:
     if answer is Answer.CONFLICT:
         return Receipt(id=str(event.id), answer="rejected", why=ANOTHERS)
-    return Receipt(id=str(event.id), answer=answer.value)
+    return Receipt(id=str(event.id), answer="known" if answer is Answer.KNOWN else "stored")
 
 
 def _store(agent_session_id: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:

@@ -52,7 +52,6 @@ class Standing:
 
 _PENDING = {
     State.REQUESTED: "Nobody has decided yet.",
-    State.APPROVED: "It is approved; its credentials are being made.",
     State.SUSPENDED: "The session is suspended.",
 }
 _OVER = {

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
+from django.db import Error as DatabaseUnavailable
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -150,26 +150,36 @@ def of_http(error: HttpError) -> Refusal:
     return Refusal(codes.get(error.status_code, Code.MALFORMED), f"{error.message.rstrip('.')}.")
 
 
+def of_error(error: object, path: str) -> Refusal:
+    """The problem that an exception is told as. What nobody expected is logged, and says nothing of itself."""
+    match error:
+        case Refusal():
+            return error
+        case LifecycleError():
+            return of_lifecycle(error)
+        case ValidationError():
+            return of_validation(error)
+        case AuthenticationError():
+            return Refusal(Code.UNAUTHENTICATED, "Send Authorization: Bearer with a live key or token.")
+        case HttpError():
+            return of_http(error)
+        case Http404():
+            return Refusal(Code.NOT_FOUND, "There is nothing here.")
+        case RequestDataTooBig():
+            return Refusal(Code.TOO_LARGE, "The request is too large.")
+        case DatabaseUnavailable() | PoolTimeout():
+            logger.warning("api_unavailable", path=path, error=type(error).__name__)
+            return Refusal(Code.UNAVAILABLE, "The database does not answer. Nothing was changed: try again.")
+    logger.error("api_failed", path=path, exc_info=error)
+    return Refusal(Code.INTERNAL, "Something went wrong on our side. It was logged.")
+
+
 def install(api: NinjaAPI) -> None:
     """Turn each exception that an endpoint may raise into a problem."""
 
-    def on_unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-        logger.exception("api_failed", path=request.path)
-        return response(Refusal(Code.INTERNAL, "Something went wrong on our side. It was logged."))
+    def answer(request: HttpRequest, error: object) -> HttpResponse:
+        return response(of_error(error, request.path))
 
-    def on_unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
-        logger.warning("api_unavailable", path=request.path, error=type(error).__name__)
-        return response(Refusal(Code.UNAVAILABLE, "The database does not answer. Nothing was changed: try again."))
-
-    no_key = Refusal(Code.UNAUTHENTICATED, "Send Authorization: Bearer with a live key or token.")
-    too_big = Refusal(Code.TOO_LARGE, "The request is too large.")
-    api.add_exception_handler(Exception, on_unexpected)
-    api.add_exception_handler(DatabaseError, on_unavailable)
-    api.add_exception_handler(PoolTimeout, on_unavailable)
-    api.add_exception_handler(Refusal, lambda request, error: response(error))
-    api.add_exception_handler(LifecycleError, lambda request, error: response(of_lifecycle(error)))
-    api.add_exception_handler(ValidationError, lambda request, error: response(of_validation(error)))
-    api.add_exception_handler(HttpError, lambda request, error: response(of_http(error)))
-    api.add_exception_handler(AuthenticationError, lambda request, error: response(no_key))
-    api.add_exception_handler(RequestDataTooBig, lambda request, error: response(too_big))
-    api.add_exception_handler(Http404, lambda request, error: not_found(request))
+    # Those for which ninja has handlers of its own, and everything else.
+    for kind in (Http404, HttpError, ValidationError, Exception):
+        api.add_exception_handler(kind, answer)

@@ -34,7 +34,10 @@ class TokenRequest(Schema):
 
 
 class Token(Schema):
-    """The session's bearer token, given out once (RFC 6749, section 5.1; RFC 9396, section 7)."""
+    """The session's bearer token, given out once, as soon as the session is approved.
+
+    Its credentials are being made then: take them with `Prefer: wait=30` (RFC 6749, section 5.1; RFC 9396, section 7).
+    """
 
     access_token: str
     token_type: Literal["Bearer"]
@@ -102,11 +105,11 @@ def _give_out(agent_session_id: uuid.UUID) -> Token:
         refused = polling.answer(polling.standing_of(agent_session_id))
         raise refused or polling.UNKNOWN from error
     agent_session = AgentSession.objects.get(pk=agent_session_id)
-    assert agent_session.ends_at is not None
+    left_s = (agent_session.ends_at - now()).total_seconds() if agent_session.ends_at else agent_session.duration_s
     return Token(
         access_token=access_token,
         token_type="Bearer",  # noqa: S106
-        expires_in=max(0, int((agent_session.ends_at - now()).total_seconds())),
+        expires_in=max(0, int(left_s)),
         authorization_details=agent_session.grant.content["authorization_details"],
         session_id=agent_session.id,
         grant_hash=agent_session.grant_hash,

@@ -19,7 +19,7 @@ def standing(state: str, end_reason: str = "", *, given_out: bool = False, agent
     ("found", "error"),
     [
         (standing(State.REQUESTED), Error.AUTHORIZATION_PENDING),
-        (standing(State.APPROVED), Error.AUTHORIZATION_PENDING),
+        (standing(State.APPROVED), None),
         (standing(State.SUSPENDED), Error.AUTHORIZATION_PENDING),
         (standing(State.ACTIVE), None),
         (standing(State.ACTIVE, given_out=True), Error.INVALID_GRANT),
@@ -50,7 +50,6 @@ def test_every_state_and_end_has_an_answer() -> None:
 def test_only_waiting_states_are_not_final() -> None:
     assert {state for state in State if state != State.ENDED and not is_final(standing(state))} == {
         State.REQUESTED,
-        State.APPROVED,
         State.SUSPENDED,
     }
 

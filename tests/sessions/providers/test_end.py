@@ -106,7 +106,7 @@ def test_lost_secret_is_proven_by_the_catalog(ground, all_done):
     assert done(outcomes) == all_done
     assert outcomes["cut"].evidence["witness"] == "none: the secret is not known"
     assert outcomes["login"].evidence == {"tried": "no: the secret is not known", "catalog": "log-in not allowed"}
-    assert outcomes["session"].evidence == {"witness": "none in this try", "open_sessions": 0}
+    assert outcomes["session"].evidence == {"witness": "none: the secret is not known", "open_sessions": 0}
 
 
 def test_proof_alone_says_no_while_the_credential_lives(ground):
