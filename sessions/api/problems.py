@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import structlog
 from django.core.exceptions import RequestDataTooBig
-from django.db import Error as DatabaseUnavailable
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -167,7 +167,7 @@ def of_error(error: object, path: str) -> Refusal:
             return Refusal(Code.NOT_FOUND, "There is nothing here.")
         case RequestDataTooBig():
             return Refusal(Code.TOO_LARGE, "The request is too large.")
-        case DatabaseUnavailable() | PoolTimeout():
+        case OperationalError() | InterfaceError() | PoolTimeout():
             logger.warning("api_unavailable", path=path, error=type(error).__name__)
             return Refusal(Code.UNAVAILABLE, "The database does not answer. Nothing was changed: try again.")
     logger.error("api_failed", path=path, exc_info=error)

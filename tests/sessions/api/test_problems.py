@@ -24,7 +24,7 @@ from sessions.errors import Forbidden, Invalid, StateConflict
         (Http404(), Code.NOT_FOUND),
         (RequestDataTooBig(), Code.TOO_LARGE),
         (OperationalError("password=hidden"), Code.UNAVAILABLE),
-        (IntegrityError("hidden"), Code.UNAVAILABLE),
+        (IntegrityError("hidden"), Code.INTERNAL),
         (PoolTimeout("hidden"), Code.UNAVAILABLE),
         (KeyError("hidden"), Code.INTERNAL),
     ],
