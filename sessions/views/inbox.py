@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from sessions import words
 from sessions.forms import Decide
 from sessions.models import AgentSession, Person
-from sessions.models.runs import LIVE, State
+from sessions.models.runs import State
 from sessions.panel import May
 from sessions.parties import viewer
 from sessions.policy import Viewer
@@ -63,5 +63,5 @@ def _card(watcher: Viewer, agent_session: AgentSession) -> Card:
 
 
 def _live(watcher: Viewer) -> list[Row]:
-    live = lookup.with_names().filter(team__in=lookup.teams_of(watcher), state__in=LIVE)
+    live = lookup.with_names().filter(lookup.live(), team__in=lookup.teams_of(watcher))
     return rows_of(watcher, live.order_by("-id")[:MOST_LIVE])

@@ -2,19 +2,22 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TypeVar
 
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest
 from django_htmx.middleware import HtmxDetails
 
+from audit.event import now
 from sessions import policy
 from sessions.models import Agent, AgentSession, Person, Profile, Team
-from sessions.models.runs import State
+from sessions.models.runs import LIVE, State
 from sessions.parties import viewer
 from sessions.policy import ROLES_THAT_SEE, Verdict, Viewer
 
 
+JUST_KILLED = timedelta(minutes=1)
 Row = TypeVar("Row", AgentSession, Agent, Profile)
 
 
@@ -72,6 +75,11 @@ def with_names() -> QuerySet[AgentSession]:
 def teams_of(watcher: Viewer, *roles: str) -> list[uuid.UUID]:
     """Teams in which the viewer has one of the roles, or any role."""
     return [team_id for team_id in watcher.roles if watcher.has(team_id, *(roles or ROLES_THAT_SEE))]
+
+
+def live() -> Q:
+    """Sessions that are live, and those just killed: whoever threw the switch wants to see that they died."""
+    return Q(state__in=LIVE) | Q(killed_at__gt=now() - JUST_KILLED)
 
 
 def to_decide(watcher: Viewer) -> QuerySet[AgentSession]:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from sessions import panel, policy
 from sessions.models import Agent, AgentSession, Credential, Person, Profile
-from sessions.models.runs import LIVE, State
+from sessions.models.runs import State
 from sessions.panel import Verdicts
 from sessions.parties import viewer
 from sessions.policy import Verdict, Viewer
@@ -76,7 +76,7 @@ class Wanted:
         }
         sessions = sessions.filter(**{name: value for name, value in chosen.items() if value})
         if self.live:
-            sessions = sessions.filter(state__in=LIVE)
+            sessions = sessions.filter(lookup.live())
         if self.q:
             sessions = sessions.filter(Q(purpose__icontains=self.q) | Q(agent__name__icontains=self.q))
         return sessions

@@ -62,6 +62,18 @@
     field.scrollIntoView({ block: "center" });
   };
 
+  // Somebody who types where no field is must not approve by it: not with a space, nor with an Enter in the same breath.
+  const BREATH_MS = 300;
+  let reachedAt = -Infinity;
+  document.addEventListener("keydown", (event) => {
+    if (!document.activeElement?.matches('[data-key="a"]') || reachedAt === -Infinity) return;
+    if (event.key === " " || (event.key === "Enter" && performance.now() - reachedAt < BREATH_MS)) event.preventDefault();
+  }, true);
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " " && reachedAt !== -Infinity && document.activeElement?.matches('[data-key="a"]')) event.preventDefault();
+  }, true);
+  document.addEventListener("pointerdown", () => { reachedAt = -Infinity; }, true);
+
   const items = () => [...document.querySelectorAll("[data-item]")];
   let chosenId = "";
 
@@ -85,7 +97,7 @@
   const keys = {
     j: () => choose(1),
     k: () => choose(-1),
-    a: () => reach(within("a")),
+    a: () => { reach(within("a")); reachedAt = performance.now(); },
     d: () => reach(within("d")),
     K: () => reach(within("K")),
     "/": () => reach(document.querySelector("[data-search]")),
@@ -110,6 +122,8 @@
   });
 
   document.querySelectorAll("[data-help]").forEach((button) => { button.hidden = false; });
-  window.addEventListener("hashchange", openTarget);
-  openTarget();
+  // After the browser's own jump to the fragment, which takes the focus away.
+  const openSoon = () => setTimeout(openTarget, 0);
+  window.addEventListener("hashchange", openSoon);
+  window.addEventListener("load", openSoon);
 })();

@@ -39,7 +39,7 @@
 
   // A fragment is not replaced under somebody's hands: while they fill in a form of it, or point at a button in a list.
   const inUse = (old) => {
-    const filling = [...old.querySelectorAll("form :is(input, textarea, select)")].some(dirty) || old.querySelector("form :is(input, textarea):not([type=hidden]):focus");
+    const filling = old.hasAttribute("data-filled") || [...old.querySelectorAll("form :is(input, textarea, select)")].some(dirty) || old.querySelector("form :is(input, textarea):not([type=hidden]):focus");
     return filling || (old.hasAttribute("data-hold") && old.querySelector("button:hover, button:active"));
   };
 
@@ -57,6 +57,8 @@
     const scrolled = old.scrollTop;
     keepOpen(old, fresh);
     for (const item of old.querySelectorAll(".chosen")) fresh.querySelector(`#${CSS.escape(item.id)}`)?.classList.add("chosen");
+    const said = old.querySelectorAll(":scope > :is(.refusal, .notice):not([data-changed])");
+    if (!fresh.querySelector(":scope > .refusal")) fresh.prepend(...said);
     old.replaceWith(fresh);
     fresh.scrollTop = scrolled;
     fresh.querySelectorAll('input[name="csrfmiddlewaretoken"]').forEach((input) => { input.value ||= document.body.dataset.csrf; });

@@ -123,6 +123,14 @@ def test_deny_keeps_what_was_written_when_it_fails(world, browse):
     assert ">\nA long explanation</textarea>" in html
 
 
+def test_deny_that_comes_too_late_shows_what_was_written(world, browse):
+    agent_session = world.approved()
+    asked = {"grant_hash": agent_session.grant_hash, "reason": "A long explanation"}
+    answer = browse(world.second_lead).post(path("deny", agent_session), asked)
+    assert answer.status_code == 409
+    assert "What you wrote: <bdi>A long explanation</bdi>" in answer.content.decode()
+
+
 def test_deny_with_too_long_a_reason_keeps_it(world, browse):
     agent_session = world.request().agent_session
     asked = {"grant_hash": agent_session.grant_hash, "reason": "x" * 501}

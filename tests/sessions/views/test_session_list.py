@@ -1,12 +1,13 @@
 """All sessions: filters of the URL, pages, the switch on each live row."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 
 from sessions import lifecycle
-from sessions.views import session_list
+from sessions.views import lookup, session_list
 from sessions.views.session_list import Wanted, render_session_rows
 from tests.factories import issue
 
@@ -34,6 +35,14 @@ def test_filters_narrow_the_list(world):
     assert len(shown(world, agent=str(world.agent.id), person=str(world.requester.id))) == 2
     assert len(shown(world, profile=str(world.profile.id))) == 2
     assert shown(world, agent=str(uuid.uuid4())) == []
+
+
+def test_just_killed_session_stays_on_the_live_list_for_a_while(world, monkeypatch):
+    agent_session = issue(world.approved()).agent_session
+    lifecycle.kill(agent_session.id, world.lead)
+    assert shown(world, live="1") == [str(agent_session.id)]
+    monkeypatch.setattr(lookup, "JUST_KILLED", timedelta(0))
+    assert shown(world, live="1") == []
 
 
 def test_nonsense_in_the_url_is_ignored(world):
