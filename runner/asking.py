@@ -18,7 +18,7 @@ def wait_for_token(
     tell: Callable[[str], None] = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Granted:
-    """The token, once the session was approved and has begun. Raises Denied, Lapsed or Refused.
+    """The token, once the session was approved. Raises Denied, Lapsed or Refused.
 
     A server that is away is waited for; `tell` hears what is going on.
     """

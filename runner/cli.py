@@ -91,9 +91,9 @@ def request(
     client, stored = _ask(profile, purpose, duration, as_json)
     if wait:
         stored = _collected(client, stored)
-        print(f"Approved. Session {stored.session_id} has begun.", file=sys.stderr)
+        print(f"Approved: session {stored.session_id}.", file=sys.stderr)
         if as_json:
-            terminal.print_json({"session_id": stored.session_id, "state": "active"})
+            terminal.print_json({"session_id": stored.session_id, "state": "approved"})
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -200,7 +200,7 @@ def one_session(client: Client, key: str, folder: Path) -> None:
     asked = client.ask(key, PROFILE, dice.choice(PURPOSES), DURATION_S)
     say(f"asked for a session; {asked.user_code} waits for approval at {asked.link}")
     granted = wait_for_token(client, asked.device_code, asked.interval_s)
-    say(f"session {granted.session_id} has begun")
+    say(f"session {granted.session_id} was approved")
     spool = Spool(client, granted.token, granted.session_id, folder / granted.session_id)
     try:
         shift = Shift(client, granted, spool)

@@ -60,7 +60,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Granted:
-    """An approved session that has begun, and the token that stands for it."""
+    """An approved session, and the token that stands for it."""
 
     session_id: str
     token: str = field(repr=False)
