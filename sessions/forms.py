@@ -137,7 +137,9 @@ class RegisterAgent(InTeam):
 
 class CreateProfile(InTeam):
     name = forms.CharField(max_length=100, help_text="Such as Warehouse: orders.")
-    slug = forms.SlugField(max_length=50, label="Short name", help_text="What agents ask for, such as warehouse-orders.")
+    slug = forms.SlugField(
+        max_length=50, label="Short name", help_text="What agents ask for, such as warehouse-orders."
+    )
 
 
 class ProposeVersion(forms.Form):

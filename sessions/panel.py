@@ -1,4 +1,4 @@
-"""What the panel of one session shows: what the viewer may do there, and each credential from intent to proof of death."""
+"""What the panel of a session shows: what the viewer may do, and each credential from intent to proof of death."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +62,11 @@ class Ending:
     problem: str
     steps: tuple[StepTaken, ...]
 
+    @property
+    def to_do(self) -> str:
+        """The steps that were tried and are not done, by their labels."""
+        return ", ".join(step.label for step in self.steps if not step.done)
+
     @classmethod
     def of(cls, revocation: Revocation) -> "Ending":
         newest = {step.name: step for step in revocation.steps.all()}
@@ -120,11 +125,12 @@ def lanes(agent_session: AgentSession) -> list[Lane]:
 def verdicts(agent_session: AgentSession, credentials: Sequence[Credential]) -> Verdicts:
     """`took` is from the session's end to the last proof; empty as long as anything may still be alive."""
     dying = sum(credential.alive for credential in credentials)
-    proofs = [credential.revocation.proven_at for credential in credentials if credential.state == CredentialState.PROVEN]
+    proven = [credential for credential in credentials if credential.state == CredentialState.PROVEN]
+    proofs = [credential.revocation.proven_at for credential in proven]
     last = max((at for at in proofs if at is not None), default=None)
     return Verdicts(
         credentials=len(credentials),
-        proven=len(proofs),
+        proven=len(proven),
         dying=dying,
         expired=sum(credential.state == CredentialState.EXPIRED_UNREVOKED for credential in credentials),
         took=_since_end(agent_session, last) if not dying else "",

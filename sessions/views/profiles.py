@@ -65,7 +65,8 @@ def create(request: PageRequest) -> HttpResponse:
 def propose(request: PageRequest, profile_id: uuid.UUID) -> HttpResponse:
     found = lookup.profile(request.user, profile_id)
     newest = found.versions.first()
-    form = ProposeVersion(request.POST or None, initial={"content": versions.pretty(newest.content if newest else FIRST)})
+    content = newest.content if newest else FIRST
+    form = ProposeVersion(request.POST or None, initial={"content": versions.pretty(content)})
     context: dict[str, Any] = {"profile": found, "form": form}
     context["may_propose"] = policy.may_propose_profile(viewer(request.user), found.team_id)
     if not form.is_valid():

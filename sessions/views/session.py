@@ -107,8 +107,8 @@ def _timeline(agent_session: AgentSession, query: Mapping[str, str]) -> dict[str
     """The newest events that match, or older ones below ?before=. The position is read first: nothing falls between."""
     after = timeline.last_seq(agent_session.pk)
     filters = Filters.from_query(query)
-    before = query.get("before", "")
-    entries = timeline.latest(agent_session.pk, filters, int(before) if before.isdecimal() and len(before) < 19 else None)
+    before = _position(query.get("before", ""))
+    entries = timeline.latest(agent_session.pk, filters, before)
     chosen = urlencode({name: query[name] for name in ("kind", "outcome", "q") if query.get(name)})
     return {
         "events": render_events(entries),
@@ -116,6 +116,10 @@ def _timeline(agent_session: AgentSession, query: Mapping[str, str]) -> dict[str
         "filters": {"kind": query.get("kind", ""), "outcome": filters.outcome, "q": filters.text, "query": chosen},
         "kinds": KINDS,
         "outcomes": sorted(OUTCOMES),
-        "live": not before,
+        "live": before is None,
         "older": entries[-1].seq if len(entries) == timeline.PAGE else None,
     }
+
+
+def _position(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 19 else None

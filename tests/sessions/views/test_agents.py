@@ -7,7 +7,8 @@ from sessions.models import Agent, AgentKey
 
 
 def register(client, world, **changes):
-    return client.post("/agents/register", {"name": "new-bot", "framework": "cursor", "team": world.team.slug, **changes})
+    asked = {"name": "new-bot", "framework": "cursor", "team": world.team.slug, **changes}
+    return client.post("/agents/register", asked)
 
 
 def test_list_shows_the_agents_of_my_teams(world, browse):

@@ -134,7 +134,8 @@ def test_act_does_not_exist_for_a_stranger(world, browse, route):
 
 
 @pytest.mark.parametrize(
-    ("route", "role"), [(route, role) for route in ACTS for role in route.readers], ids=lambda each: getattr(each, "name", each)
+    ("route", "role"),
+    [pytest.param(route, role, id=f"{route.name}-{role}") for route in ACTS for role in route.readers],
 )
 def test_act_is_refused_to_whoever_may_only_look(world, browse, route, role):
     path = reverse(route.name, args=route.args(world))

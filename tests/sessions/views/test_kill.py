@@ -143,7 +143,7 @@ def test_panel_says_what_is_not_dead_and_that_we_go_on(world):
     later = revocation.requested_at + timedelta(seconds=4)
     Revocation.objects.filter(pk=revocation.pk).update(attempts=3, next_attempt_at=later)
     html = render_panel(credential.agent_session_id, world.lead)
-    assert "May still open something. 3 tries so far, the next " in html
+    assert "Not done yet: Label of lease. 3 tries so far, the next " in html
     assert "Last problem: <bdi>OpenBao does not answer</bdi>" in html
     assert "We keep trying until it is dead" in html
 

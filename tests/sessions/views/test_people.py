@@ -13,7 +13,8 @@ def path(name, world, *more):
 
 
 def add(client, world, **changes):
-    return client.post(path("people-add", world), {"email": "nora@example.test", "name": "Nora", "role": "lead", **changes})
+    asked = {"email": "nora@example.test", "name": "Nora", "role": "lead", **changes}
+    return client.post(path("people-add", world), asked)
 
 
 def test_page_shows_everybody_with_their_roles(world, browse):
