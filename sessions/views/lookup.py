@@ -16,7 +16,6 @@ from sessions.models.runs import LIVE, State
 from sessions.parties import viewer
 from sessions.policy import ROLES_THAT_SEE, Verdict, Viewer
 
-
 JUST_KILLED = timedelta(minutes=1)
 Row = TypeVar("Row", AgentSession, Agent, Profile)
 
