@@ -1,0 +1,16 @@
+"""Waiting for a condition instead of sleeping."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], timeout_s: float = 15.0, pause_s: float = 0.05) -> T:
+    """What `look` answers as soon as that is true; AssertionError with its last answer when the time is over."""
+    ends = time.monotonic() + timeout_s
+    while not (found := look()):
+        assert time.monotonic() < ends, f"not within {timeout_s:g} s; the last answer was {found!r}"
+        time.sleep(pause_s)
+    return found
