@@ -77,7 +77,13 @@ def client() -> redis.Redis:
 
 
 def stream_topic(stream: uuid.UUID) -> str:
+    """For those who show each event."""
     return f"stream:{stream}"
+
+
+def state_topic(stream: uuid.UUID) -> str:
+    """For those who wait for a change of what may be had, and not for each event."""
+    return f"state:{stream}"
 
 
 def publish(topic: str) -> None:

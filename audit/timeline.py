@@ -31,9 +31,7 @@ class Filters:
         return cls(kinds, outcome if outcome in OUTCOMES else "", query.get("q", "").strip()[:100])
 
     def matches(self, entry: "Entry") -> bool:
-        in_kinds = not self.kinds or any(
-            entry.kind == kind or entry.kind.startswith(kind + ".") for kind in self.kinds
-        )
+        in_kinds = not self.kinds or any(entry.kind == kind or entry.kind.startswith(kind + ".") for kind in self.kinds)
         in_text = not self.text or self.text.lower() in entry.body.lower()
         return in_kinds and in_text and self.outcome in ("", entry.outcome)
 

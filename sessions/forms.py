@@ -52,9 +52,7 @@ class ApproveLess(Decide):
     )
     duration_s = forms.TypedChoiceField(coerce=int, label="For")
 
-    def __init__(
-        self, content: Mapping[str, Any], data: Mapping[str, Any] | None = None, grant_hash: str = ""
-    ) -> None:
+    def __init__(self, content: Mapping[str, Any], data: Mapping[str, Any] | None = None, grant_hash: str = "") -> None:
         self._details: Sequence[Mapping[str, Any]] = content["authorization_details"]
         asked = content["limits"]["duration"]
         everything = list(self._offered())
@@ -160,7 +158,9 @@ class ProposeVersion(forms.Form):
 class AddPerson(forms.Form):
     email = forms.EmailField(label="E-mail address", widget=forms.EmailInput({"autocomplete": "off"}))
     name = forms.CharField(
-        max_length=100, required=False, help_text="Needed for somebody who has no account yet.",
+        max_length=100,
+        required=False,
+        help_text="Needed for somebody who has no account yet.",
         widget=forms.TextInput({"autocomplete": "off"}),
     )
     role = forms.ChoiceField(choices=Role.choices)

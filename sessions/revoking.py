@@ -43,15 +43,14 @@ def run(revocation_id: uuid.UUID) -> None:
     claim = claims.revoke(revocation_id)
     if claim is None:
         return
-    revocation = Revocation.objects.select_related("credential__agent_session").get(pk=revocation_id)
+    revocation = Revocation.objects.select_related("credential").get(pk=revocation_id)
     if _being_minted(revocation.credential):
         claims.release_revocation(claim, UNSETTLED_RETRY_S)
         return
     steps = registry.provider(revocation.credential.provider).steps(_held(revocation.credential))
-    settled = set(revocation.steps.filter(done=True).values_list("name", flat=True))
-    rows = [
-        _try(revocation, step, claim.attempt) for step in steps if step.name not in settled
-    ]
+    earlier = revocation.steps.filter(done=True).values_list("name", flat=True)
+    settled = set(earlier) if claim.attempt > 1 else set()
+    rows = [_try(revocation, step, claim.attempt) for step in steps if step.name not in settled]
     done = settled | {row.name for row in rows if row.done}
     _conclude(claim, revocation, steps, done)
 
@@ -100,7 +99,10 @@ def _try(revocation: Revocation, step: Step, attempt: int) -> RevocationStep:
 
 
 def _conclude(claim: claims.Claim, revocation: Revocation, steps: Sequence[Step], done: set[str]) -> None:
-    missing = {kind: [step.name for step in steps if step.kind == kind and step.name not in done] for kind in RevocationStep.Kind.values}
+    missing = {
+        kind: [step.name for step in steps if step.kind == kind and step.name not in done]
+        for kind in RevocationStep.Kind.values
+    }
     credential = revocation.credential
     try:
         if not missing["revoke"] and credential.state == CredentialState.REVOKING:

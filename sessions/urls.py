@@ -27,9 +27,7 @@ urlpatterns: list[URLPattern] = [
     path("profiles/create", profiles.create, name="profile-create"),
     path("profiles/<uuid:profile_id>/", profiles.profile, name="profile"),
     path("profiles/<uuid:profile_id>/propose", profiles.propose, name="profile-propose"),
-    path(
-        "profiles/<uuid:profile_id>/versions/<uuid:version_id>/publish", profiles.publish, name="profile-publish"
-    ),
+    path("profiles/<uuid:profile_id>/versions/<uuid:version_id>/publish", profiles.publish, name="profile-publish"),
     path("teams/<slug:slug>/people/", people.people, name="people"),
     path("teams/<slug:slug>/people/add", people.add, name="people-add"),
     path("teams/<slug:slug>/people/grant", people.grant, name="people-grant"),

@@ -53,7 +53,10 @@ def targets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Chec
     """drawbridge.E005: a target's name can stand in a grant."""
     bad = [name for name in settings.TARGETS if not TARGET_NAME.fullmatch(name)]
     hint = "Use a small letter, then small letters, digits, _ and -; 51 characters at most."
-    return [Error(f"TARGETS has the name {name!r}, which no grant can use.", hint=hint, id="drawbridge.E005") for name in bad]
+    return [
+        Error(f"TARGETS has the name {name!r}, which no grant can use.", hint=hint, id="drawbridge.E005")
+        for name in bad
+    ]
 
 
 def _envelope_problems(keys: Any) -> Iterator[str]:

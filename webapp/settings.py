@@ -1,7 +1,10 @@
 """Every setting of Drawbridge, read once from the environment. Nothing secret has a working default."""
 
+import logging
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import structlog
 
 from webapp import environment as env
 
@@ -86,7 +89,11 @@ def _database(url: str) -> dict[str, object]:
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or 5432),
         "CONN_MAX_AGE": 0,
-        "OPTIONS": {"pool": {"min_size": 2, "max_size": 24, "timeout": 10}},
+        "OPTIONS": {
+            "server_side_binding": True,
+            "prepare_threshold": 3,
+            "pool": {"min_size": 2, "max_size": 24, "timeout": 10},
+        },
     }
 
 
@@ -194,10 +201,22 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
+LOG_LEVEL = env.text("LOG_LEVEL", "WARNING").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "WARNING")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
+structlog.configure(
+    wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(LOG_LEVEL)),
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+        structlog.processors.LogfmtRenderer(bool_as_flag=False),
+    ],
+    cache_logger_on_first_use=True,
+)

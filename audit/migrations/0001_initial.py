@@ -5,45 +5,47 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='DeferredEvent',
+            name="DeferredEvent",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('stream', models.UUIDField()),
-                ('content', models.JSONField()),
-                ('deferred_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("stream", models.UUIDField()),
+                ("content", models.JSONField()),
+                ("deferred_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Stream',
+            name="Stream",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('last_seq', models.BigIntegerField(default=0)),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("last_seq", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('stream', models.UUIDField()),
-                ('seq', models.BigIntegerField()),
-                ('kind', models.CharField(max_length=64)),
-                ('outcome', models.CharField(max_length=16)),
-                ('occurred_at', models.DateTimeField()),
-                ('recorded_at', models.DateTimeField()),
-                ('body', models.BinaryField()),
-                ('leaf_index', models.BigIntegerField(null=True, unique=True)),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("stream", models.UUIDField()),
+                ("seq", models.BigIntegerField()),
+                ("kind", models.CharField(max_length=64)),
+                ("outcome", models.CharField(max_length=16)),
+                ("occurred_at", models.DateTimeField()),
+                ("recorded_at", models.DateTimeField()),
+                ("body", models.BinaryField()),
+                ("leaf_index", models.BigIntegerField(null=True, unique=True)),
             ],
             options={
-                'indexes': [models.Index(fields=['stream', 'kind', 'seq'], name='event_stream_kind_seq'), models.Index(fields=['recorded_at'], name='event_recorded_at'), models.Index(condition=models.Q(('leaf_index', None)), fields=['id'], name='event_waiting')],
-                'constraints': [models.UniqueConstraint(fields=('stream', 'seq'), name='event_stream_seq')],
+                "indexes": [
+                    models.Index(fields=["stream", "kind", "seq"], name="event_stream_kind_seq"),
+                    models.Index(fields=["recorded_at"], name="event_recorded_at"),
+                    models.Index(condition=models.Q(("leaf_index", None)), fields=["id"], name="event_waiting"),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("stream", "seq"), name="event_stream_seq")],
             },
         ),
     ]

@@ -9,7 +9,7 @@ from typing import TypeVar
 from django.http import HttpRequest
 
 from audit.hub import hub
-from audit.notices import stream_topic
+from audit.notices import state_topic
 
 T = TypeVar("T")
 
@@ -27,12 +27,12 @@ def preferred_wait_s(request: HttpRequest) -> int:
 async def until(
     agent_session_id: uuid.UUID, wait_s: float, look: Callable[[], Awaitable[T]], ready: Callable[[T], bool]
 ) -> T:
-    """What `look` found once it was ready, or when the time is over. Looks after each event of the session."""
+    """What `look` found once it was ready, or when the time is over. Looks after each change of the session."""
     if wait_s <= 0:
         return await look()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
-    async with hub().waiting(stream_topic(agent_session_id)) as waiter:
+    async with hub().waiting(state_topic(agent_session_id)) as waiter:
         while True:
             found = await look()
             left = deadline - loop.time()

@@ -52,7 +52,13 @@ def event_of(
 
 
 def move(
-    agent_session: AgentSession, expected: Iterable[str], to: str, event: NewEvent, *, deferrable: bool = False, **changes: Any
+    agent_session: AgentSession,
+    expected: Iterable[str],
+    to: str,
+    event: NewEvent,
+    *,
+    deferrable: bool = False,
+    **changes: Any,
 ) -> None:
     """Change the state, note who did it, and append its event; raise StateConflict if somebody was first."""
     expected = tuple(expected)
@@ -72,10 +78,13 @@ def move(
         log.append_or_defer(event)
     else:
         log.append(event)
+    notices.after_commit(notices.state_topic(agent_session.pk))
     notices.after_commit(notices.FLEET)
 
 
-def end_credentials(credentials: Iterable[Credential], reason: str, at: datetime) -> list[uuid.UUID]:
+def end_credentials(
+    credentials: Iterable[Credential], reason: str, at: datetime, *, wake_workers: bool = True
+) -> list[uuid.UUID]:
     """Ask for the end of each credential that may be alive; workers are woken when the transaction commits."""
     made = []
     for credential in credentials:
@@ -86,7 +95,8 @@ def end_credentials(credentials: Iterable[Credential], reason: str, at: datetime
             made.append(Revocation(credential=credential, reason=reason, requested_at=at, next_attempt_at=at))
     Revocation.objects.bulk_create(made)
     ids = [revocation.id for revocation in made]
-    transaction.on_commit(partial(wake.revocations, ids))
+    if wake_workers:
+        transaction.on_commit(partial(wake.revocations, ids))
     return [revocation.credential_id for revocation in made]
 
 

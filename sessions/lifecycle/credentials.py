@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from audit import log
+from audit import log, notices
 from audit.event import FAILURE, NewEvent, now
 from sessions import envelope, tokens
 from sessions.envelope import Sealed
@@ -42,6 +42,8 @@ def record_issued(credential_id: uuid.UUID, minted: Minted) -> Credential:
         problem="",
     )
     log.append(_event(agent_session, credential, "credential.issued", ISSUER, {"expires_at": str(minted.expires_at)}))
+    if agent_session.state == State.ACTIVE:
+        notices.after_commit(notices.state_topic(agent_session.pk))
     return credential
 
 
@@ -112,9 +114,7 @@ def rotate(credential_id: uuid.UUID, act: str = SWEEP) -> Credential:
     if agent_session.state != State.ACTIVE or newest != credential or newest.state != CredentialState.ISSUED:
         raise StateConflict("credential", expected=["issued, newest, session active"], found=credential.state)
     heir = successor(credential, now())
-    log.append(
-        _event(agent_session, credential, "credential.rotating", act, {"successor": str(heir.id)})
-    )
+    log.append(_event(agent_session, credential, "credential.rotating", act, {"successor": str(heir.id)}))
     mintable([heir.id])
     return heir
 
@@ -178,7 +178,9 @@ def record_expired_unrevoked(revocation_id: uuid.UUID, evidence: dict[str, Any])
     )
 
 
-def _finish(revocation_id: uuid.UUID, before: str, after: str, stamp: str, evidence: dict[str, Any], **changes: Any) -> None:
+def _finish(
+    revocation_id: uuid.UUID, before: str, after: str, stamp: str, evidence: dict[str, Any], **changes: Any
+) -> None:
     revocation = Revocation.objects.get(pk=revocation_id)
     agent_session, credential = _locked(revocation.credential_id)
     _change(credential, [before], after, **changes)

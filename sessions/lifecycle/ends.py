@@ -16,13 +16,15 @@ from sessions.parties import ISSUER, SWEEP, viewer
 
 @transaction.atomic(durable=True)
 def kill(agent_session_id: uuid.UUID, by: Person) -> AgentSession:
-    """The switch. Writes the tombstone and asks for every revocation; waits for nothing else, the log included."""
+    """The switch. Writes the tombstone and asks for every revocation; waits for nothing else, the log included.
+
+    Whoever kills begins the revocations (revoking.start): no worker is woken, so that none gets in their way. If they
+    die first, the sweep begins them.
+    """
     agent_session = locked(agent_session_id)
     demand(policy.may_kill(viewer(by), agent_session.team_id, agent_session.person_id))
     at = now()
-    return _end(
-        agent_session, EndReason.KILLED, by.reference, deferrable=True, ended_at=at, killed_at=at, killed_by=by
-    )
+    return _end(agent_session, EndReason.KILLED, by.reference, ended_at=at, killed_at=at, killed_by=by)
 
 
 @transaction.atomic(durable=True)
@@ -56,9 +58,7 @@ def suspend(agent_session_id: uuid.UUID, by: Person) -> AgentSession:
     at = now()
     keep = agent_session.profile_version.content.get("on_suspend") == "keep"
     ended = [] if keep else end_credentials(_living(agent_session), "suspended", at)
-    event = event_of(
-        agent_session, "session.suspended", by.reference, {"revoking": [str(one) for one in ended]}, at=at
-    )
+    event = event_of(agent_session, "session.suspended", by.reference, {"revoking": [str(one) for one in ended]}, at=at)
     move(agent_session, [State.ACTIVE], State.SUSPENDED, event)
     return agent_session
 
@@ -70,8 +70,12 @@ def resume(agent_session_id: uuid.UUID, by: Person) -> AgentSession:
     demand(policy.may_resume(viewer(by), agent_session.team_id, agent_session.person_id))
     at = now()
     newest = agent_session.credentials.order_by("slot", "-generation").distinct("slot")
-    intents = [successor(one, at) for one in newest if one.state not in (CredentialState.ISSUED, CredentialState.INTENT)]
-    move(agent_session, [State.SUSPENDED], State.ACTIVE, event_of(agent_session, "session.resumed", by.reference, at=at))
+    intents = [
+        successor(one, at) for one in newest if one.state not in (CredentialState.ISSUED, CredentialState.INTENT)
+    ]
+    move(
+        agent_session, [State.SUSPENDED], State.ACTIVE, event_of(agent_session, "session.resumed", by.reference, at=at)
+    )
     mintable(intent.id for intent in intents)
     return agent_session
 
@@ -85,12 +89,11 @@ def _end(
     reason: EndReason,
     act: str,
     data: dict[str, Any] | None = None,
-    *,
-    deferrable: bool = False,
     **changes: Any,
 ) -> AgentSession:
     at = changes["ended_at"]
-    ended = end_credentials(_living(agent_session), reason, at)
+    killed = reason == EndReason.KILLED
+    ended = end_credentials(_living(agent_session), reason, at, wake_workers=not killed)
     event = event_of(
         agent_session,
         f"session.{reason}",
@@ -100,5 +103,5 @@ def _end(
         at=at,
     )
     expected = [State.APPROVED] if reason == EndReason.FAILED else LIVE
-    move(agent_session, expected, State.ENDED, event, deferrable=deferrable, end_reason=reason, **changes)
+    move(agent_session, expected, State.ENDED, event, deferrable=killed, end_reason=reason, **changes)
     return agent_session

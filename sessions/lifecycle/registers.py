@@ -153,7 +153,11 @@ def publish_profile_version(version_id: uuid.UUID, by: Person) -> ProfileVersion
     if not ProfileVersion.objects.filter(pk=version_id, published_at=None).update(published_at=at, published_by=by):
         raise StateConflict("profile version", expected=["proposed"], found="published")
     version.published_at, version.published_by = at, by
-    data = {"profile": str(version.profile_id), "version": version.number, "sha256": canonical.sha256(bytes(version.body))}
+    data = {
+        "profile": str(version.profile_id),
+        "version": version.number,
+        "sha256": canonical.sha256(bytes(version.body)),
+    }
     log.append(_event(version.profile.team, "profile.version_published", by, data))
     return version
 
@@ -179,9 +183,7 @@ def profile_problems(content: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _event(
-    team: Team, kind: str, by: Person, data: Mapping[str, Any], agent: Agent | None = None
-) -> NewEvent:
+def _event(team: Team, kind: str, by: Person, data: Mapping[str, Any], agent: Agent | None = None) -> NewEvent:
     """An event of the team's administration: its stream is the team's id."""
     return NewEvent(
         kind=kind,

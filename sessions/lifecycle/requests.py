@@ -75,7 +75,11 @@ def request_session(agent: Agent, request: Request) -> Requested:
     _save_with_user_code(agent_session)
     Grant.objects.create(agent_session=agent_session, sha256=built.sha256, body=built.body)
     event = event_of(
-        agent_session, "session.requested", agent.reference, {"purpose": agent_session.purpose, "grant": built.content}, at=at
+        agent_session,
+        "session.requested",
+        agent.reference,
+        {"purpose": agent_session.purpose, "grant": built.content},
+        at=at,
     )
     Transition.objects.create(
         agent_session=agent_session, to_state=State.REQUESTED, act=event.act, event=event.id, at=at
@@ -113,7 +117,7 @@ def approve(agent_session_id: uuid.UUID, by: Person, grant_hash: str, narrower: 
         decided_at=at,
     )
     content = agent_session.grant.content
-    intents = _write_intents(agent_session, content)
+    mintable(credential.id for credential in _write_intents(agent_session, content))
     event = event_of(agent_session, "session.approved", by.reference, {**data, "grant": content}, at=at)
     move(
         agent_session,
@@ -124,7 +128,6 @@ def approve(agent_session_id: uuid.UUID, by: Person, grant_hash: str, narrower: 
         grant_hash=agent_session.grant_hash,
         duration_s=agent_session.duration_s,
     )
-    mintable(credential.id for credential in intents)
     return agent_session
 
 
@@ -201,9 +204,7 @@ def _narrow(agent_session: AgentSession, narrower: Narrower) -> None:
         built = grant.narrowed(agent_session.grant.content, narrower.details, narrower.duration_s)
     except ValueError as error:
         raise Invalid([str(error)]) from error
-    Grant.objects.get_or_create(
-        agent_session=agent_session, sha256=built.sha256, defaults={"body": built.body}
-    )
+    Grant.objects.get_or_create(agent_session=agent_session, sha256=built.sha256, defaults={"body": built.body})
     agent_session.grant_hash = built.sha256
     agent_session.duration_s = narrower.duration_s
 

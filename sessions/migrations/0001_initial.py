@@ -8,309 +8,621 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Profile',
+            name="Profile",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('slug', models.SlugField()),
-                ('name', models.CharField(max_length=100)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('retired_at', models.DateTimeField(null=True)),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("slug", models.SlugField()),
+                ("name", models.CharField(max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("retired_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Team',
+            name="Team",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('slug', models.SlugField(unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("slug", models.SlugField(unique=True)),
+                ("name", models.CharField(max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Person',
+            name="Person",
             fields=[
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('email', models.EmailField(max_length=254, unique=True)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                ("date_joined", models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined")),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100)),
+                ("email", models.EmailField(max_length=254, unique=True)),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('framework', models.CharField(choices=[('claude-code', 'Claude Code'), ('cursor', 'Cursor'), ('devin', 'Devin'), ('codex', 'Codex'), ('other', 'Other')], max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('retired_at', models.DateTimeField(null=True)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agents', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agents', to='agent_sessions.team')),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "framework",
+                    models.CharField(
+                        choices=[
+                            ("claude-code", "Claude Code"),
+                            ("cursor", "Cursor"),
+                            ("devin", "Devin"),
+                            ("codex", "Codex"),
+                            ("other", "Other"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("retired_at", models.DateTimeField(null=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="agents", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="agents", to="agent_sessions.team"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AgentKey',
+            name="AgentKey",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('hint', models.CharField(help_text='The first characters of the key, to recognise it by.', max_length=16)),
-                ('digest', models.CharField(max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='agent_sessions.agent')),
-                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('revoked_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "hint",
+                    models.CharField(help_text="The first characters of the key, to recognise it by.", max_length=16),
+                ),
+                ("digest", models.CharField(max_length=64, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
+                ("last_used_at", models.DateTimeField(null=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="keys", to="agent_sessions.agent"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "revoked_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AgentSession',
+            name="AgentSession",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('state', models.CharField(choices=[('requested', 'Requested'), ('approved', 'Approved'), ('active', 'Active'), ('suspended', 'Suspended'), ('ended', 'Ended'), ('denied', 'Denied'), ('withdrawn', 'Withdrawn'), ('lapsed', 'Lapsed')], default='requested', max_length=16)),
-                ('end_reason', models.CharField(blank=True, choices=[('completed', 'Completed'), ('expired', 'Expired'), ('killed', 'Killed'), ('finding', 'Ended by a finding'), ('failed', 'Could not be started')], max_length=16)),
-                ('purpose', models.CharField(max_length=500)),
-                ('grant_hash', models.CharField(max_length=64)),
-                ('duration_s', models.PositiveIntegerField()),
-                ('user_code', models.CharField(max_length=9)),
-                ('device_code_digest', models.CharField(max_length=64, unique=True)),
-                ('token_digest', models.CharField(max_length=64, null=True, unique=True)),
-                ('poll_interval_s', models.PositiveSmallIntegerField(default=5)),
-                ('polled_at', models.DateTimeField(null=True)),
-                ('requested_at', models.DateTimeField()),
-                ('decide_by', models.DateTimeField()),
-                ('approved_at', models.DateTimeField(null=True)),
-                ('active_at', models.DateTimeField(null=True)),
-                ('ends_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('killed_at', models.DateTimeField(null=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agent_sessions', to='agent_sessions.agent')),
-                ('killed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agent_sessions', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("requested", "Requested"),
+                            ("approved", "Approved"),
+                            ("active", "Active"),
+                            ("suspended", "Suspended"),
+                            ("ended", "Ended"),
+                            ("denied", "Denied"),
+                            ("withdrawn", "Withdrawn"),
+                            ("lapsed", "Lapsed"),
+                        ],
+                        default="requested",
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "end_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("completed", "Completed"),
+                            ("expired", "Expired"),
+                            ("killed", "Killed"),
+                            ("finding", "Ended by a finding"),
+                            ("failed", "Could not be started"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("purpose", models.CharField(max_length=500)),
+                ("grant_hash", models.CharField(max_length=64)),
+                ("duration_s", models.PositiveIntegerField()),
+                ("user_code", models.CharField(max_length=9)),
+                ("device_code_digest", models.CharField(max_length=64, unique=True)),
+                ("token_digest", models.CharField(max_length=64, null=True, unique=True)),
+                ("poll_interval_s", models.PositiveSmallIntegerField(default=5)),
+                ("polled_at", models.DateTimeField(null=True)),
+                ("requested_at", models.DateTimeField()),
+                ("decide_by", models.DateTimeField()),
+                ("approved_at", models.DateTimeField(null=True)),
+                ("active_at", models.DateTimeField(null=True)),
+                ("ends_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("killed_at", models.DateTimeField(null=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="agent_sessions",
+                        to="agent_sessions.agent",
+                    ),
+                ),
+                (
+                    "killed_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="agent_sessions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Credential',
+            name="Credential",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('provider', models.CharField(max_length=32)),
-                ('slot', models.CharField(max_length=64)),
-                ('generation', models.PositiveIntegerField(default=1)),
-                ('details', models.BinaryField(help_text='The authorization_details that it serves, as canonical JSON.')),
-                ('grant_hash', models.CharField(max_length=64)),
-                ('ttl_s', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('intent', 'Being minted'), ('issued', 'Live'), ('revoking', 'Revocation requested'), ('revoked', 'Revoked'), ('proven', 'Proven dead'), ('expired_unrevoked', 'Expired, not revoked')], default='intent', max_length=24)),
-                ('handle', models.JSONField(default=dict)),
-                ('sealed', models.BinaryField(null=True)),
-                ('sealed_with', models.CharField(blank=True, max_length=32)),
-                ('problem', models.CharField(blank=True, max_length=300)),
-                ('created_at', models.DateTimeField()),
-                ('issued_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('delivered_at', models.DateTimeField(null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField()),
-                ('claimed_until', models.DateTimeField(null=True)),
-                ('agent_session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credentials', to='agent_sessions.agentsession')),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("provider", models.CharField(max_length=32)),
+                ("slot", models.CharField(max_length=64)),
+                ("generation", models.PositiveIntegerField(default=1)),
+                (
+                    "details",
+                    models.BinaryField(help_text="The authorization_details that it serves, as canonical JSON."),
+                ),
+                ("grant_hash", models.CharField(max_length=64)),
+                ("ttl_s", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("intent", "Being minted"),
+                            ("issued", "Live"),
+                            ("revoking", "Revocation requested"),
+                            ("revoked", "Revoked"),
+                            ("proven", "Proven dead"),
+                            ("expired_unrevoked", "Expired, not revoked"),
+                        ],
+                        default="intent",
+                        max_length=24,
+                    ),
+                ),
+                ("handle", models.JSONField(default=dict)),
+                ("sealed", models.BinaryField(null=True)),
+                ("sealed_with", models.CharField(blank=True, max_length=32)),
+                ("problem", models.CharField(blank=True, max_length=300)),
+                ("created_at", models.DateTimeField()),
+                ("issued_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("delivered_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField()),
+                ("claimed_until", models.DateTimeField(null=True)),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="credentials",
+                        to="agent_sessions.agentsession",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slot', 'generation'],
+                "ordering": ["slot", "generation"],
             },
         ),
         migrations.CreateModel(
-            name='Grant',
+            name="Grant",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('sha256', models.CharField(max_length=64)),
-                ('body', models.BinaryField()),
-                ('made_at', models.DateTimeField(auto_now_add=True)),
-                ('agent_session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='agent_sessions.agentsession')),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("sha256", models.CharField(max_length=64)),
+                ("body", models.BinaryField()),
+                ("made_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grants",
+                        to="agent_sessions.agentsession",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ProfileVersion',
+            name="ProfileVersion",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('number', models.PositiveIntegerField()),
-                ('body', models.BinaryField()),
-                ('proposed_at', models.DateTimeField(auto_now_add=True)),
-                ('published_at', models.DateTimeField(null=True)),
-                ('profile', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='agent_sessions.profile')),
-                ('proposed_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('published_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("number", models.PositiveIntegerField()),
+                ("body", models.BinaryField()),
+                ("proposed_at", models.DateTimeField(auto_now_add=True)),
+                ("published_at", models.DateTimeField(null=True)),
+                (
+                    "profile",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="agent_sessions.profile",
+                    ),
+                ),
+                (
+                    "proposed_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "published_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='agentsession',
-            name='profile_version',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agent_sessions', to='agent_sessions.profileversion'),
+            model_name="agentsession",
+            name="profile_version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="agent_sessions",
+                to="agent_sessions.profileversion",
+            ),
         ),
         migrations.CreateModel(
-            name='Revocation',
+            name="Revocation",
             fields=[
-                ('id', models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('reason', models.CharField(max_length=32)),
-                ('requested_at', models.DateTimeField()),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('proven_at', models.DateTimeField(null=True)),
-                ('given_up_at', models.DateTimeField(null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField()),
-                ('claimed_until', models.DateTimeField(null=True)),
-                ('credential', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='revocation', to='agent_sessions.credential')),
+                ("id", models.UUIDField(default=audit.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("reason", models.CharField(max_length=32)),
+                ("requested_at", models.DateTimeField()),
+                ("revoked_at", models.DateTimeField(null=True)),
+                ("proven_at", models.DateTimeField(null=True)),
+                ("given_up_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField()),
+                ("claimed_until", models.DateTimeField(null=True)),
+                (
+                    "credential",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="revocation",
+                        to="agent_sessions.credential",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RevocationStep',
+            name="RevocationStep",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField()),
-                ('name', models.CharField(max_length=32)),
-                ('kind', models.CharField(choices=[('revoke', 'Revoke'), ('proof', 'Proof'), ('tidy', 'Tidy')], max_length=8)),
-                ('label', models.CharField(max_length=100)),
-                ('done', models.BooleanField()),
-                ('evidence', models.JSONField(default=dict)),
-                ('at', models.DateTimeField()),
-                ('elapsed_us', models.PositiveBigIntegerField()),
-                ('revocation', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='steps', to='agent_sessions.revocation')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("attempt", models.PositiveIntegerField()),
+                ("name", models.CharField(max_length=32)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("revoke", "Revoke"), ("proof", "Proof"), ("tidy", "Tidy")], max_length=8
+                    ),
+                ),
+                ("label", models.CharField(max_length=100)),
+                ("done", models.BooleanField()),
+                ("evidence", models.JSONField(default=dict)),
+                ("at", models.DateTimeField()),
+                ("elapsed_us", models.PositiveBigIntegerField()),
+                (
+                    "revocation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="steps",
+                        to="agent_sessions.revocation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.AddField(
-            model_name='profile',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='profiles', to='agent_sessions.team'),
+            model_name="profile",
+            name="team",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="profiles", to="agent_sessions.team"
+            ),
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('requester', 'Requester'), ('lead', 'Lead'), ('security', 'Security'), ('auditor', 'Auditor'), ('admin', 'Admin')], max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('granted_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='agent_sessions.team')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("requester", "Requester"),
+                            ("lead", "Lead"),
+                            ("security", "Security"),
+                            ("auditor", "Auditor"),
+                            ("admin", "Admin"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "granted_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to="agent_sessions.team",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='agentsession',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agent_sessions', to='agent_sessions.team'),
+            model_name="agentsession",
+            name="team",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="agent_sessions", to="agent_sessions.team"
+            ),
         ),
         migrations.CreateModel(
-            name='Transition',
+            name="Transition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('from_state', models.CharField(blank=True, max_length=16)),
-                ('to_state', models.CharField(max_length=16)),
-                ('act', models.CharField(help_text='person:<id>, agent:<id> or service:<name>', max_length=64)),
-                ('event', models.UUIDField()),
-                ('at', models.DateTimeField()),
-                ('agent_session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='transitions', to='agent_sessions.agentsession')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("from_state", models.CharField(blank=True, max_length=16)),
+                ("to_state", models.CharField(max_length=16)),
+                ("act", models.CharField(help_text="person:<id>, agent:<id> or service:<name>", max_length=64)),
+                ("event", models.UUIDField()),
+                ("at", models.DateTimeField()),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="transitions",
+                        to="agent_sessions.agentsession",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('grant_hash', models.CharField(max_length=64)),
-                ('decision', models.CharField(choices=[('approved', 'Approved'), ('denied', 'Denied')], max_length=8)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('decided_at', models.DateTimeField()),
-                ('agent_session', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to='agent_sessions.agentsession')),
-                ('on_behalf_of', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('person', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='approvals', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("grant_hash", models.CharField(max_length=64)),
+                ("decision", models.CharField(choices=[("approved", "Approved"), ("denied", "Denied")], max_length=8)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("decided_at", models.DateTimeField()),
+                (
+                    "agent_session",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to="agent_sessions.agentsession",
+                    ),
+                ),
+                (
+                    "on_behalf_of",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="approvals",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('decision', 'denied'), models.Q(('person', models.F('on_behalf_of')), _negated=True), _connector='OR'), name='approval_by_another'), models.UniqueConstraint(fields=('agent_session', 'person'), name='approval_once')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("decision", "denied"),
+                            models.Q(("person", models.F("on_behalf_of")), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="approval_by_another",
+                    ),
+                    models.UniqueConstraint(fields=("agent_session", "person"), name="approval_once"),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(condition=models.Q(('state', 'intent')), fields=['next_attempt_at'], name='credential_to_mint'),
+            model_name="credential",
+            index=models.Index(
+                condition=models.Q(("state", "intent")), fields=["next_attempt_at"], name="credential_to_mint"
+            ),
         ),
         migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(condition=models.Q(('state', 'issued')), fields=['expires_at'], name='credential_live'),
+            model_name="credential",
+            index=models.Index(condition=models.Q(("state", "issued")), fields=["expires_at"], name="credential_live"),
         ),
         migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.UniqueConstraint(fields=('agent_session', 'slot', 'generation'), name='credential_generation'),
+            model_name="credential",
+            constraint=models.UniqueConstraint(
+                fields=("agent_session", "slot", "generation"), name="credential_generation"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.UniqueConstraint(fields=('agent_session', 'sha256'), name='grant_once'),
+            model_name="grant",
+            constraint=models.UniqueConstraint(fields=("agent_session", "sha256"), name="grant_once"),
         ),
         migrations.AddConstraint(
-            model_name='profileversion',
-            constraint=models.UniqueConstraint(fields=('profile', 'number'), name='profile_version_number'),
+            model_name="profileversion",
+            constraint=models.UniqueConstraint(fields=("profile", "number"), name="profile_version_number"),
         ),
         migrations.AddConstraint(
-            model_name='profileversion',
-            constraint=models.CheckConstraint(condition=models.Q(('published_by', None), models.Q(('published_by', models.F('proposed_by')), _negated=True), _connector='OR'), name='profile_reviewed_by_another'),
+            model_name="profileversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("published_by", None),
+                    models.Q(("published_by", models.F("proposed_by")), _negated=True),
+                    _connector="OR",
+                ),
+                name="profile_reviewed_by_another",
+            ),
         ),
         migrations.AddIndex(
-            model_name='revocation',
-            index=models.Index(condition=models.Q(('given_up_at', None), ('proven_at', None)), fields=['next_attempt_at'], name='revocation_due'),
+            model_name="revocation",
+            index=models.Index(
+                condition=models.Q(("given_up_at", None), ("proven_at", None)),
+                fields=["next_attempt_at"],
+                name="revocation_due",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='profile',
-            constraint=models.UniqueConstraint(fields=('team', 'slug'), name='profile_slug_in_team'),
+            model_name="profile",
+            constraint=models.UniqueConstraint(fields=("team", "slug"), name="profile_slug_in_team"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('team', 'person', 'role'), name='membership_once'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at", None)), fields=("team", "person", "role"), name="membership_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='agentsession',
-            index=models.Index(fields=['team', '-requested_at'], name='run_team_requested'),
+            model_name="agentsession",
+            index=models.Index(fields=["team", "-requested_at"], name="run_team_requested"),
         ),
         migrations.AddIndex(
-            model_name='agentsession',
-            index=models.Index(condition=models.Q(('state', 'requested')), fields=['state', 'decide_by'], name='run_lapse'),
+            model_name="agentsession",
+            index=models.Index(
+                condition=models.Q(("state", "requested")), fields=["state", "decide_by"], name="run_lapse"
+            ),
         ),
         migrations.AddIndex(
-            model_name='agentsession',
-            index=models.Index(condition=models.Q(('state__in', ['active', 'suspended'])), fields=['state', 'ends_at'], name='run_expire'),
+            model_name="agentsession",
+            index=models.Index(
+                condition=models.Q(("state__in", ["active", "suspended"])),
+                fields=["state", "ends_at"],
+                name="run_expire",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agentsession',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'requested')), fields=('user_code',), name='run_user_code'),
+            model_name="agentsession",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "requested")), fields=("user_code",), name="run_user_code"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agentsession',
-            constraint=models.CheckConstraint(condition=models.Q(('killed_at', None), models.Q(('end_reason', 'killed'), ('state', 'ended')), _connector='OR'), name='run_tombstone'),
+            model_name="agentsession",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("killed_at", None), models.Q(("end_reason", "killed"), ("state", "ended")), _connector="OR"
+                ),
+                name="run_tombstone",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='agent',
-            constraint=models.UniqueConstraint(fields=('team', 'name'), name='agent_name_in_team'),
+            model_name="agent",
+            constraint=models.UniqueConstraint(fields=("team", "name"), name="agent_name_in_team"),
         ),
     ]

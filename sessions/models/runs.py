@@ -70,7 +70,9 @@ class AgentSession(models.Model):
         indexes = [
             models.Index(fields=["team", "-requested_at"], name="run_team_requested"),
             models.Index(fields=["state", "decide_by"], name="run_lapse", condition=Q(state="requested")),
-            models.Index(fields=["state", "ends_at"], name="run_expire", condition=Q(state__in=["active", "suspended"])),
+            models.Index(
+                fields=["state", "ends_at"], name="run_expire", condition=Q(state__in=["active", "suspended"])
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["user_code"], condition=Q(state="requested"), name="run_user_code"),

@@ -80,9 +80,7 @@ def moment(when: datetime | None, style: str = "relative") -> SafeString | str:
     when = when.astimezone(UTC)
     exact = f"{when:%Y-%m-%d %H:%M:%S} UTC"
     text = f"{when:%H:%M:%S}" if style == "clock" else f"{when:%d %b %H:%M} UTC"
-    return format_html(
-        '<time datetime="{}" title="{}" data-time="{}">{}</time>', when.isoformat(), exact, style, text
-    )
+    return format_html('<time datetime="{}" title="{}" data-time="{}">{}</time>', when.isoformat(), exact, style, text)
 
 
 @register.filter

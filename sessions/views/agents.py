@@ -73,9 +73,7 @@ def revoke_key(request: PageRequest, agent_id: uuid.UUID, key_id: uuid.UUID) -> 
     return redirect("agent", agent_id)
 
 
-def _page(
-    request: PageRequest, found: Agent, error: LifecycleError | None = None, new_key: str = ""
-) -> HttpResponse:
+def _page(request: PageRequest, found: Agent, error: LifecycleError | None = None, new_key: str = "") -> HttpResponse:
     watcher = viewer(request.user)
     recent = lookup.with_names().filter(agent=found).order_by("-id")[:RECENT]
     context = {

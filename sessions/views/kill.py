@@ -48,7 +48,5 @@ def _fragment(request: PageRequest, session_id: uuid.UUID, refused: LifecycleErr
 
 
 def _open_revocations(session_id: uuid.UUID) -> list[uuid.UUID]:
-    still_open = Revocation.objects.filter(
-        credential__agent_session=session_id, proven_at=None, given_up_at=None
-    )
+    still_open = Revocation.objects.filter(credential__agent_session=session_id, proven_at=None, given_up_at=None)
     return list(still_open.values_list("pk", flat=True))
