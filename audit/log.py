@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection, transaction
 
 from audit import notices
 from audit.event import NewEvent, body, content_of, from_content, now
-from audit.models import DeferredEvent, Event, Stream
+from audit.models import DeferredEvent, Event
 
 PATIENCE_MS = 500
 

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): framing, and a response that outlives neither its viewer nor a proxy."""
+"""Server-sent events (WHATWG HTML, section 9.2): their framing, and the response that carries them."""
 
 from collections.abc import AsyncIterator
 

@@ -15,10 +15,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
+from uuid import UUID
 
 import hvac
 import psycopg
@@ -49,7 +51,7 @@ class Bare:
         self.client = hvac.Client(url=settings.OPENBAO_ADDR)
         self.client.auth.approle.login(settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID)
 
-    def mint(self) -> tuple[float, dict[str, Any], str]:
+    def mint(self) -> tuple[float, Mapping[str, Any], str]:
         """Seconds, the secret, the lease id."""
         from sessions.providers import openbao, registry
         from sessions.providers.contract import Intent
@@ -80,7 +82,7 @@ class Bare:
 class CutOff:
     """Watches one credential: when its open connection died, and when its next log-in was refused."""
 
-    def __init__(self, secret: dict[str, Any]) -> None:
+    def __init__(self, secret: Mapping[str, Any]) -> None:
         from tests.actors import connect
 
         self.secret = secret
@@ -95,10 +97,8 @@ class CutOff:
         from tests.actors import connect
 
         self.ready.set()
-        try:
+        with suppress(psycopg.OperationalError):
             self.connection.execute("SELECT pg_sleep(60)")
-        except psycopg.OperationalError:
-            pass
         while True:
             try:
                 connect(self.secret).close()
@@ -161,11 +161,11 @@ def one_session(agent: Any, lead: Any) -> tuple[float, float]:
     began = time.perf_counter()
     lead.kill(asked["session_id"])
     kill = watched.seconds_from(began)
-    _until_proven(asked["session_id"])
+    _until_proven(UUID(asked["session_id"]))
     return approve, kill
 
 
-def _until_proven(session_id: str) -> None:
+def _until_proven(session_id: UUID) -> None:
     """So that one session's proofs do not slow the next one's approval."""
     from sessions.models import Credential
 

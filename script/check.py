@@ -8,6 +8,19 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
+# mypy's Django plugin reads the settings; nothing is connected to. The tests put real services in their place.
+PLACEHOLDERS = {
+    "LOCAL_MODE": "1",
+    "SECRET_KEY": "placeholder",
+    "DRAWBRIDGE_URL": "http://127.0.0.1:1",
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+    "VALKEY_URL": "redis://127.0.0.1:1/0",
+    "OPENBAO_ADDR": "http://127.0.0.1:1",
+    "OPENBAO_ROLE_ID": "placeholder",
+    "OPENBAO_SECRET_ID": "placeholder",
+    "ENVELOPE_KEYS": "[]",
+    "TARGETS": "{}",
+}
 
 
 def ensure_chromium() -> None:
@@ -34,7 +47,8 @@ def linters() -> list[list[str]]:
 
 def run(*module: str) -> int:
     """Run a module of this environment and return its exit code."""
-    return subprocess.run([sys.executable, "-m", *module], cwd=REPOSITORY).returncode  # noqa: S603
+    env = {**PLACEHOLDERS, **os.environ}
+    return subprocess.run([sys.executable, "-m", *module], cwd=REPOSITORY, env=env).returncode  # noqa: S603
 
 
 def main() -> int:

@@ -3,8 +3,8 @@
 import base64
 from typing import Any
 
-from allauth.account.adapter import DefaultAccountAdapter  # type: ignore[import-untyped]
-from allauth.mfa.adapter import DefaultMFAAdapter  # type: ignore[import-untyped]
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.http import HttpRequest
 
 from sessions import envelope

@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 from django.conf import settings
 from django.db import close_old_connections, connection
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Value
 
 from audit import log
 from audit.event import now
@@ -30,6 +30,7 @@ logger = structlog.get_logger()
 LOCK = 0x64_72_61_77
 AT_ONCE = 4
 BATCH = 200
+SECOND = Value(timedelta(seconds=1))
 START_WITHIN = timedelta(minutes=15)
 
 _minting = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep-mint")
@@ -106,9 +107,7 @@ def _activate() -> None:
 def _rotate() -> None:
     """A third of its life before a credential ends, its successor is made, if the session goes on after it."""
     live = Credential.objects.filter(state=CredentialState.ISSUED, agent_session__state=State.ACTIVE)
-    near = live.filter(
-        expires_at__lt=now() + timedelta(seconds=1) * F("ttl_s") / 3, agent_session__ends_at__gt=F("expires_at")
-    )
+    near = live.filter(expires_at__lt=now() + F("ttl_s") * SECOND / 3, agent_session__ends_at__gt=F("expires_at"))
     later = Credential.objects.filter(
         agent_session=OuterRef("agent_session"), slot=OuterRef("slot"), generation__gt=OuterRef("generation")
     )

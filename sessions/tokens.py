@@ -13,7 +13,7 @@ AGENT_KEY, SESSION_TOKEN, DEVICE_CODE = "dbk", "dbs", "dbd"
 _RANDOM, _CHECKSUM = 32, 6
 # RFC 8628, section 6.1: no vowels, so no words; nothing that is read as something else.
 _USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
-_PASSWORD_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
+_WORDLESS_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 
 
 def new(prefix: str) -> str:
@@ -44,7 +44,7 @@ def new_user_code() -> str:
 
 def new_password() -> str:
     """A first password of 95 random bits, in groups that can be read out."""
-    letters = [secrets.choice(_PASSWORD_ALPHABET) for _ in range(20)]
+    letters = [secrets.choice(_WORDLESS_ALPHABET) for _ in range(20)]
     return "-".join("".join(letters[start : start + 5]) for start in range(0, 20, 5))
 
 

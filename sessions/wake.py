@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from audit.notices import sender
 
@@ -10,11 +11,11 @@ def mints(credential_ids: Sequence[uuid.UUID]) -> None:
     from sessions import tasks
 
     for credential_id in credential_ids:
-        sender.submit(lambda one=str(credential_id): tasks.mint.apply_async((one,)))
+        sender.submit(partial(tasks.mint.apply_async, (str(credential_id),)))
 
 
 def revocations(revocation_ids: Sequence[uuid.UUID]) -> None:
     from sessions import tasks
 
     for revocation_id in revocation_ids:
-        sender.submit(lambda one=str(revocation_id): tasks.revoke.apply_async((one,)))
+        sender.submit(partial(tasks.revoke.apply_async, (str(revocation_id),)))

@@ -1,6 +1,7 @@
 """Those who use a running Drawbridge over HTTP: an agent with its key, and a person in a browser without JavaScript."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +113,7 @@ def signed_in(person: Person) -> str:
     return store.session_key
 
 
-def connect(secret: dict[str, Any]) -> psycopg.Connection[Any]:
+def connect(secret: Mapping[str, Any]) -> psycopg.Connection[Any]:
     """Log in to PostgreSQL with a delivered credential."""
     return psycopg.connect(
         host=secret["host"],

@@ -10,6 +10,7 @@ from audit.event import now
 from audit.models import Event
 from sessions import lifecycle
 from sessions.models import Agent, AgentSession, Credential, Membership, Person, Profile, ProfileVersion, Role, Team
+from sessions.models.agents import Framework
 from sessions.providers.contract import Minted
 
 PASSWORD = "correct horse battery staple"
@@ -73,7 +74,7 @@ def world(content: dict[str, Any] | None = None) -> World:
         lifecycle.grant_role(team, one, Role(role), admin)
     second_lead = person("second")
     lifecycle.grant_role(team, second_lead, Role.LEAD, admin)
-    agent = lifecycle.register_agent(team, people["requester"], "shipping-bot", "claude-code")
+    agent = lifecycle.register_agent(team, people["requester"], "shipping-bot", Framework.CLAUDE_CODE)
     _, key = lifecycle.issue_agent_key(agent, people["requester"])
     profile = lifecycle.create_profile(team, "warehouse-orders", "Warehouse: orders", admin)
     version = lifecycle.propose_profile_version(profile, content or CONTENT, admin)

@@ -1,4 +1,4 @@
-"""A worker's own tick, for when the broker is gone: beat reaches workers through Valkey, and a kill must not need it."""
+"""A worker's own tick. Beat reaches workers through Valkey only, and a kill must not need Valkey."""
 
 import threading
 from typing import Any
@@ -12,7 +12,7 @@ logger = structlog.get_logger()
 TICK_S = 1.0
 
 
-class Ticker(bootsteps.StartStopStep):
+class Ticker(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
     """Sweeps each TICK_S in a thread of the worker, whatever its connection to the broker does."""
 
     requires = {"celery.worker.components:Pool"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from audit import log, notices
+from audit import canonical, log, notices
 from audit.event import DENIED, now
 from sessions import grant, policy, tokens
 from sessions.errors import GrantChanged, Invalid, StateConflict
@@ -17,7 +17,6 @@ from sessions.models import Agent, AgentSession, Approval, Credential, Grant, Pe
 from sessions.models.runs import State
 from sessions.parties import SWEEP, viewer
 from sessions.providers import registry
-from audit import canonical
 
 USER_CODE_TRIES = 5
 

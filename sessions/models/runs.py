@@ -53,7 +53,8 @@ class AgentSession(models.Model):
 
     user_code = models.CharField(max_length=9)
     device_code_digest = models.CharField(max_length=64, unique=True)
-    token_digest = models.CharField(max_length=64, unique=True, null=True)
+    # Null and not empty until it is given out: many sessions have none, and each one is unique.
+    token_digest = models.CharField(max_length=64, unique=True, null=True)  # noqa: DJ001
     poll_interval_s = models.PositiveSmallIntegerField(default=5)
     polled_at = models.DateTimeField(null=True)
 

@@ -81,7 +81,9 @@ def run(stack: Stack, sessions: int, seed: int) -> Report:
         chaos.stop()
         broken = [f"driver: {job.exception()!r}" for job in jobs if job.exception() is not None]
         problems = broken + _settle(world.team.id) + _compare(stack, ledger)
-    return Report(len(ledger.sessions), ledger.used, len(ledger.acknowledged), ledger.wounds, time.monotonic() - began, problems)
+    return Report(
+        len(ledger.sessions), ledger.used, len(ledger.acknowledged), ledger.wounds, time.monotonic() - began, problems
+    )
 
 
 class Chaos:
@@ -197,7 +199,9 @@ def _alive_at_the_far_ends(stack: Stack, ledger: Ledger) -> list[str]:
     ours = {one.name for one in Credential.objects.filter(state__in=("intent", "issued"))}
     with stack.postgres.connect("warehouse") as superuser:
         roles = {row[0] for row in superuser.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'dbr\\_%'")}
-        open_sessions = {row[0] for row in superuser.execute("SELECT usename FROM pg_stat_activity WHERE usename LIKE 'dbr\\_%'")}
+        open_sessions = {
+            row[0] for row in superuser.execute("SELECT usename FROM pg_stat_activity WHERE usename LIKE 'dbr\\_%'")
+        }
     problems = [f"PostgreSQL still has the role {name}" for name in roles - ours]
     problems += [f"PostgreSQL still has a session of {name}" for name in open_sessions - ours]
     bao = Bao(settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID)

@@ -1,5 +1,7 @@
 """Every page, wide and on a phone, light and dark: readable by everybody, and within its width."""
 
+from collections.abc import Iterator
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -11,13 +13,12 @@ LOOKS = ((1280, "light"), (1280, "dark"), (360, "light"), (360, "dark"))
 
 
 @pytest.fixture(params=LOOKS, ids=lambda look: f"{look[0]}-{look[1]}")
-def viewer(request: pytest.FixtureRequest, server: Served, browser: Browser) -> Page:
+def viewer(request: pytest.FixtureRequest, server: Served, browser: Browser) -> Iterator[Page]:
     width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    request.addfinalizer(context.close)
-    page = context.new_page()
-    server.sign_in(page, "lead")
-    return page
+    with browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
+        page = context.new_page()
+        server.sign_in(page, "lead")
+        yield page
 
 
 def test_pages_hold_up_to_axe_and_to_their_width(server: Served, viewer: Page) -> None:

@@ -35,8 +35,15 @@ def htmx(target):
 
 def step(revocation, name, kind="proof", done=True, attempt=1, **evidence):
     return RevocationStep.objects.create(
-        revocation=revocation, attempt=attempt, name=name, kind=kind, label=f"Label of {name}", done=done,
-        evidence=evidence, at=now(), elapsed_us=4_200,
+        revocation=revocation,
+        attempt=attempt,
+        name=name,
+        kind=kind,
+        label=f"Label of {name}",
+        done=done,
+        evidence=evidence,
+        at=now(),
+        elapsed_us=4_200,
     )
 
 

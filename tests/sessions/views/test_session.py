@@ -12,8 +12,14 @@ from tests.factories import issue
 
 def report(agent_session, kind, data, outcome="success"):
     event = NewEvent(
-        kind=kind, stream=agent_session.id, sub=agent_session.person.reference, act=agent_session.agent.reference,
-        agent=agent_session.agent.reference, session=agent_session.id, data=data, outcome=outcome,
+        kind=kind,
+        stream=agent_session.id,
+        sub=agent_session.person.reference,
+        act=agent_session.agent.reference,
+        agent=agent_session.agent.reference,
+        session=agent_session.id,
+        data=data,
+        outcome=outcome,
     )
     with transaction.atomic():
         log.append(event)
