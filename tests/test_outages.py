@@ -1,4 +1,4 @@
-"""Kill, approve and rotate with Valkey stopped, OpenBao stopped or silent, and web killed: real processes throughout."""
+"""Kill, approve and rotate with Valkey stopped, OpenBao stopped or silent, web killed: real processes throughout."""
 
 import signal
 import subprocess
