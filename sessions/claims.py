@@ -15,7 +15,12 @@ from sessions.models.credentials import CredentialState
 
 CLAIM_S = 30
 _TAKE = "SET claimed_until = %(until)s, attempts = attempts + 1 WHERE id = %(pk)s AND next_attempt_at <= %(now)s"
-_MINT = f"UPDATE agent_sessions_credential {_TAKE} AND state = 'intent' AND claimed_until IS NULL RETURNING attempts"
+# Whatever this claim may mint has died by itself by then, if nothing is ever heard of it.
+_BOUND = "expires_at = %(until)s + ttl_s * interval '1 second', "
+_MINT = (
+    f"UPDATE agent_sessions_credential {_TAKE.replace('SET ', 'SET ' + _BOUND)} "
+    "AND state = 'intent' AND claimed_until IS NULL RETURNING attempts"
+)
 _REVOKE = (
     f"UPDATE agent_sessions_revocation {_TAKE} AND proven_at IS NULL AND given_up_at IS NULL "
     "AND (claimed_until IS NULL OR claimed_until < %(now)s) RETURNING attempts"

@@ -8,9 +8,10 @@ from typing import Any
 
 import structlog
 
+from audit import canonical
 from sessions import claims, lifecycle
 from sessions.errors import StateConflict
-from sessions.models import Credential
+from sessions.models import Approval, Credential
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.providers import registry
@@ -34,6 +35,7 @@ def run(credential_id: uuid.UUID) -> None:
         return
     credential = Credential.objects.select_related("agent_session").get(pk=credential_id)
     try:
+        _demand_approved(credential)
         provider = registry.provider(credential.provider)
         minted = provider.mint(_intent(credential), lambda handle: _remember(credential_id, handle))
     except CredentialError as error:
@@ -46,6 +48,21 @@ def run(credential_id: uuid.UUID) -> None:
         return
     if credential.agent_session.state == State.APPROVED:
         activate_if_ready(credential.agent_session_id)
+
+
+def _demand_approved(credential: Credential) -> None:
+    """The approved hash is the minted hash. Raises CredentialError where a row says otherwise."""
+    agent_session = credential.agent_session
+    grant = agent_session.grants.filter(sha256=credential.grant_hash).first()
+    approved = Approval.objects.filter(
+        agent_session=agent_session, grant_hash=credential.grant_hash, decision=Approval.Decision.APPROVED
+    )
+    if grant is None or canonical.sha256(bytes(grant.body)) != credential.grant_hash or not approved.exists():
+        raise CredentialError("What is to be minted was not approved.", permanent=True, untouched=True)
+    slots = registry.slots_of(grant.content["authorization_details"])
+    details = slots.get((credential.provider, credential.slot), [])
+    if canonical.dumps(list(details)) != bytes(credential.details):
+        raise CredentialError("What is to be minted is not what was approved.", permanent=True, untouched=True)
 
 
 def activate_if_ready(agent_session_id: uuid.UUID) -> None:

@@ -5,9 +5,12 @@ A step that was done is not asked for again. What one provider or step does neve
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import structlog
@@ -30,39 +33,132 @@ AT_ONCE = 16
 UNSETTLED_RETRY_S = 0.5
 LOOK_AGAIN_AFTER_EXPIRY_S = 5
 
-_pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="revoke")
+# Two pools, so that cutting an agent off never waits for a vault that is silent.
+_cutting = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="revoke-cut")
+_finishing = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="revoke-finish")
+_under_way: set[uuid.UUID] = set()
+SILENT = Outcome(False, {"problem": "It did not answer a moment ago, and is asked again in the next try."})
 
 
 def start(revocation_ids: Iterable[uuid.UUID]) -> list[Future[None]]:
     """Begin at once in this process, needing neither broker nor worker. A claim keeps others off the same row."""
-    return [_pool.submit(_run_and_close, revocation_id) for revocation_id in revocation_ids]
+    fresh = [revocation_id for revocation_id in revocation_ids if revocation_id not in _under_way]
+    _under_way.update(fresh)
+    return [_chain(revocation_id) for revocation_id in fresh]
 
 
 def run(revocation_id: uuid.UUID) -> None:
     """Try every step that is not done yet, and record how far that brought it."""
-    claim = claims.revoke(revocation_id)
-    if claim is None:
-        return
-    revocation = Revocation.objects.select_related("credential").get(pk=revocation_id)
-    if _being_minted(revocation.credential):
-        claims.release_revocation(claim, UNSETTLED_RETRY_S)
-        return
-    steps = registry.provider(revocation.credential.provider).steps(_held(revocation.credential))
-    earlier = revocation.steps.filter(done=True).values_list("name", flat=True)
-    settled = set(earlier) if claim.attempt > 1 else set()
-    rows = [_try(revocation, step, claim.attempt) for step in steps if step.name not in settled]
-    done = settled | {row.name for row in rows if row.done}
-    _conclude(claim, revocation, steps, done)
+    attempt = Attempt.begin(revocation_id)
+    if attempt is not None:
+        attempt.cut()
+        attempt.finish()
 
 
-def _run_and_close(revocation_id: uuid.UUID) -> None:
-    try:
-        run(revocation_id)
-    except Exception:
-        # Nobody waits for this thread's answer; the row stays due and the sweep tries it again.
-        logger.exception("revocation_broke", revocation=str(revocation_id))
-    finally:
-        close_old_connections()
+def _chain(revocation_id: uuid.UUID) -> Future[None]:
+    """Cut in one pool, then finish in the other; the answer is there after the last step."""
+    answered: Future[None] = Future()
+
+    def finish(attempt: Attempt) -> None:
+        with _closing(revocation_id, answered):
+            attempt.finish()
+
+    def cut() -> None:
+        with _closing(revocation_id, answered) as unless_handed_on:
+            attempt = Attempt.begin(revocation_id)
+            if attempt is not None:
+                attempt.cut()
+                unless_handed_on.pop_all()
+                _finishing.submit(finish, attempt)
+
+    _cutting.submit(cut)
+    return answered
+
+
+@contextmanager
+def _closing(revocation_id: uuid.UUID, answered: Future[None]) -> Iterator[ExitStack]:
+    """One part of the chain: whatever it met, its connection is given back, and the last part answers."""
+    with ExitStack() as last:
+        last.callback(answered.set_result, None)
+        last.callback(_under_way.discard, revocation_id)
+        try:
+            yield last
+        except Exception:
+            # Nobody waits for this thread's answer; the row stays due and the sweep tries it again.
+            logger.exception("revocation_broke", revocation=str(revocation_id))
+        finally:
+            close_old_connections()
+
+
+@dataclass
+class Attempt:
+    """One try of a revocation, by whoever holds its claim."""
+
+    claim: claims.Claim
+    revocation: Revocation
+    steps: Sequence[Step]
+    done: set[str]
+    silent: set[str] = field(default_factory=set)
+
+    @classmethod
+    def begin(cls, revocation_id: uuid.UUID) -> "Attempt | None":
+        """Claim it. None if it is not due, somebody else does it, or a worker may still be minting the credential."""
+        claim = claims.revoke(revocation_id)
+        if claim is None:
+            return None
+        revocation = Revocation.objects.select_related("credential").get(pk=revocation_id)
+        if _being_minted(revocation.credential):
+            claims.release_revocation(claim, UNSETTLED_RETRY_S)
+            return None
+        earlier = revocation.steps.filter(done=True).values_list("name", flat=True)
+        done = set(earlier) if claim.attempt > 1 else set()
+        steps = registry.provider(revocation.credential.provider).steps(_held(revocation.credential))
+        return cls(claim, revocation, steps, done)
+
+    def cut(self) -> None:
+        """The steps that need nothing but the first far end: they shut the agent out."""
+        self._take(takewhile(lambda step: step.system == self.steps[0].system, self.steps))
+
+    def finish(self) -> None:
+        """All other steps, and what follows from them."""
+        self._take(dropwhile(lambda step: step.system == self.steps[0].system, self.steps))
+        _conclude(self)
+
+    def _take(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.name not in self.done:
+                outcome = self._try(step)
+                self.done |= {step.name} if outcome.done else set()
+
+    def _try(self, step: Step) -> Outcome:
+        """A far end that was silent in this try is not asked again before the next."""
+        began = time.perf_counter_ns()
+        outcome = SILENT if step.system in self.silent else self._outcome(step)
+        RevocationStep.objects.create(
+            revocation=self.revocation,
+            attempt=self.claim.attempt,
+            name=step.name,
+            kind=step.kind,
+            label=step.label,
+            done=outcome.done,
+            evidence=dict(outcome.evidence),
+            at=now(),
+            elapsed_us=(time.perf_counter_ns() - began) // 1000,
+        )
+        notices.publish(notices.stream_topic(self.revocation.credential.agent_session_id))
+        return outcome
+
+    def _outcome(self, step: Step) -> Outcome:
+        try:
+            return step.run()
+        except CredentialError as error:
+            if error.silent:
+                self.silent.add(step.system)
+            return Outcome(False, {"problem": str(error)})
+        except Exception as error:
+            # A step that breaks must not keep the others from cutting; what it said may hold a secret.
+            logger.error("revocation_step_broke", step=step.name, error=type(error).__name__)
+            return Outcome(False, {"problem": f"It broke with {type(error).__name__}: see the log."})
 
 
 def _being_minted(credential: Credential) -> bool:
@@ -71,60 +167,47 @@ def _being_minted(credential: Credential) -> bool:
 
 
 def _held(credential: Credential) -> Held:
+    """What there is of it. Without its envelope key the secret is lost, and the name must do."""
     secret = None
     if credential.sealed is not None:
-        secret = envelope.unseal(Sealed(credential.sealed_with, bytes(credential.sealed)), str(credential.id))
+        try:
+            secret = envelope.unseal(Sealed(credential.sealed_with, bytes(credential.sealed)), str(credential.id))
+        except envelope.Unreadable as error:
+            logger.error("sealed_secret_unreadable", credential=str(credential.id), error=str(error))
     return Held(name=credential.name, details=credential.content, handle=credential.handle, secret=secret)
 
 
-def _try(revocation: Revocation, step: Step, attempt: int) -> RevocationStep:
-    began = time.perf_counter_ns()
-    try:
-        outcome = step.run()
-    except CredentialError as error:
-        outcome = Outcome(False, {"problem": str(error)})
-    row = RevocationStep.objects.create(
-        revocation=revocation,
-        attempt=attempt,
-        name=step.name,
-        kind=step.kind,
-        label=step.label,
-        done=outcome.done,
-        evidence=dict(outcome.evidence),
-        at=now(),
-        elapsed_us=(time.perf_counter_ns() - began) // 1000,
-    )
-    notices.publish(notices.stream_topic(revocation.credential.agent_session_id))
-    return row
-
-
-def _conclude(claim: claims.Claim, revocation: Revocation, steps: Sequence[Step], done: set[str]) -> None:
+def _conclude(attempt: Attempt) -> None:
+    revocation, credential = attempt.revocation, attempt.revocation.credential
     missing = {
-        kind: [step.name for step in steps if step.kind == kind and step.name not in done]
+        kind: [step.name for step in attempt.steps if step.kind == kind and step.name not in attempt.done]
         for kind in RevocationStep.Kind.values
     }
-    credential = revocation.credential
     try:
         if not missing["revoke"] and credential.state == CredentialState.REVOKING:
-            lifecycle.record_revoked(revocation.id, _evidence(revocation, "revoke"))
+            lifecycle.record_revoked(revocation.id, _evidence(attempt, "revoke"))
             credential.state = CredentialState.REVOKED
         if not any(missing.values()) and credential.state == CredentialState.REVOKED:
-            lifecycle.record_proven(revocation.id, _evidence(revocation, "proof"))
+            lifecycle.record_proven(revocation.id, _evidence(attempt, "proof"))
             return
         if missing["revoke"] and _expired(credential):
             lifecycle.record_expired_unrevoked(revocation.id, {"missing": missing["revoke"]})
             return
     except StateConflict as conflict:
         logger.info("revocation_overtaken", revocation=str(revocation.id), found=conflict.found)
-    claims.release_revocation(claim, backoff_s(claim.attempt))
+    claims.release_revocation(attempt.claim, backoff_s(attempt.claim.attempt))
 
 
 def _expired(credential: Credential) -> bool:
-    """Whether it has died by itself, with a margin for the clocks of others."""
-    born = credential.created_at + timedelta(seconds=credential.ttl_s + claims.CLAIM_S)
-    return (credential.expires_at or born) + timedelta(seconds=LOOK_AGAIN_AFTER_EXPIRY_S) < now()
+    """Whether it has died by itself, with a margin for the clocks of others. A claim to mint sets `expires_at`."""
+    ends_at = credential.expires_at or credential.created_at
+    return ends_at + timedelta(seconds=LOOK_AGAIN_AFTER_EXPIRY_S) < now()
 
 
-def _evidence(revocation: Revocation, kind: str) -> dict[str, Any]:
-    rows = revocation.steps.filter(kind=kind, done=True)
-    return {row.name: {**row.evidence, "elapsed_us": row.elapsed_us} for row in rows}
+def _evidence(attempt: Attempt, kind: str) -> dict[str, Any]:
+    """What each step of this kind answered when it was done; empty for one that is no longer called done."""
+    rows = {row.name: row for row in attempt.revocation.steps.filter(kind=kind, done=True)}
+    names = [step.name for step in attempt.steps if step.kind == kind]
+    return {
+        name: {**rows[name].evidence, "elapsed_us": rows[name].elapsed_us} if name in rows else {} for name in names
+    }

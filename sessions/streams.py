@@ -49,8 +49,18 @@ async def in_thread(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     return await sync_to_async(run, thread_sensitive=False)()
 
 
+async def give_back() -> None:
+    """Give back the connection of the request's own thread, in which the gate asked who it is.
+
+    It would be held as long as the stream; and where many connect at once, each would have one and wait for a second.
+    Before the view's own work, and again before the first frame: what comes after the view may have taken another.
+    """
+    await sync_to_async(close_old_connections)()
+
+
 @require_GET
 async def session_stream(request: HttpRequest, session_id: uuid.UUID) -> StreamingHttpResponse:
+    await give_back()
     watch = SessionWatch(request, session_id, Filters.from_query(request.GET.dict()), _cursor(request))
     try:
         await in_thread(watch.authorise)
@@ -61,11 +71,13 @@ async def session_stream(request: HttpRequest, session_id: uuid.UUID) -> Streami
 
 @require_GET
 async def inbox_stream(request: HttpRequest) -> StreamingHttpResponse:
+    await give_back()
     return sse.response(_frames(FragmentWatch(request, render_inbox).look, notices.FLEET))
 
 
 @require_GET
 async def session_list_stream(request: HttpRequest) -> StreamingHttpResponse:
+    await give_back()
     query = request.GET.dict()
     watch = FragmentWatch(request, lambda person: render_session_rows(person, query))
     return sse.response(_frames(watch.look, notices.FLEET))
@@ -136,6 +148,7 @@ async def _frames(look: Callable[[], list[str]], topic: str) -> AsyncIterator[st
     """Look, send, wait; for ten minutes at most, after which the browser comes back by itself."""
     ends = time.monotonic() + LONGEST_S
     quiet_since = time.monotonic()
+    await give_back()
     yield sse.RETRY
     async with hub().waiting(topic) as waiter:
         while time.monotonic() < ends:

@@ -74,6 +74,8 @@ def _each(ids: Iterable[uuid.UUID], act: Callable[[uuid.UUID], object]) -> None:
             act(one)
         except LifecycleError as error:
             logger.info("sweep_overtaken", row=str(one), why=str(error))
+        except Exception:
+            logger.exception("sweep_row_broke", row=str(one))
 
 
 def _lapse() -> None:
@@ -118,14 +120,16 @@ def _rotate() -> None:
 def _retire() -> None:
     """Credentials whose successor has been in the agent's hands for a while, and those whose time is up."""
     live = Credential.objects.filter(state=CredentialState.ISSUED)
-    overlap = timedelta(seconds=settings.ROTATION_OVERLAP_S)
-    succeeded = Credential.objects.filter(delivered_at__lt=now() - overlap).values_list(
-        "agent_session_id", "slot", "generation"
+    delivered = now() - timedelta(seconds=settings.ROTATION_OVERLAP_S)
+    in_use = live.filter(
+        agent_session=OuterRef("agent_session"),
+        slot=OuterRef("slot"),
+        generation__gt=OuterRef("generation"),
+        delivered_at__lt=delivered,
     )
-    for session, slot, generation in succeeded.filter(state=CredentialState.ISSUED, generation__gt=1)[:BATCH]:
-        older = live.filter(agent_session=session, slot=slot, generation__lt=generation)
-        _each(older.values_list("id", flat=True), partial(_request_revocation, "rotated"))
-    over = live.filter(Q(expires_at__lt=now() + timedelta(seconds=2)))
+    rotated = live.filter(Exists(in_use)).values_list("id", flat=True)
+    _each(rotated[:BATCH], partial(_request_revocation, "rotated"))
+    over = live.filter(expires_at__lt=now() + timedelta(seconds=2))
     _each(over.values_list("id", flat=True)[:BATCH], partial(_request_revocation, "expired"))
 
 

@@ -90,6 +90,8 @@ def _database(url: str) -> dict[str, object]:
         "PORT": str(parts.port or 5432),
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
+            # Nobody holds a lock for long, so that a kill never waits for long.
+            "options": "-c lock_timeout=1000 -c idle_in_transaction_session_timeout=5000",
             "server_side_binding": True,
             "prepare_threshold": 3,
             "pool": {"min_size": 2, "max_size": 24, "timeout": 10},

@@ -54,7 +54,7 @@ def record_late(credential_id: uuid.UUID, minted: Minted) -> Revocation:
     sealed = envelope.seal(minted.secret, str(credential.id))
     _change(
         credential,
-        [CredentialState.INTENT, CredentialState.REVOKING, CredentialState.REVOKED, CredentialState.PROVEN],
+        [state for state in CredentialState.values if state != CredentialState.ISSUED],
         CredentialState.REVOKING,
         handle=dict(minted.handle),
         sealed=sealed.blob,
@@ -110,9 +110,11 @@ def replace(credential_id: uuid.UUID, problem: str, delay_s: float) -> Credentia
 def rotate(credential_id: uuid.UUID, act: str = SWEEP) -> Credential:
     """Write the intent of the successor of a live credential. The old one lives on until the new one is in use."""
     agent_session, credential = _locked(credential_id)
-    newest = agent_session.credentials.filter(slot=credential.slot).order_by("-generation")[0]
+    newest, *older = agent_session.credentials.filter(slot=credential.slot).order_by("-generation")
     if agent_session.state != State.ACTIVE or newest != credential or newest.state != CredentialState.ISSUED:
-        raise StateConflict("credential", expected=["issued, newest, session active"], found=credential.state)
+        raise StateConflict("credential", expected=["issued, newest, session active"], found=newest.state)
+    if any(one.state == CredentialState.ISSUED for one in older):
+        raise StateConflict("credential", expected=["its predecessor dead"], found="one of two that live")
     heir = successor(credential, now())
     log.append(_event(agent_session, credential, "credential.rotating", act, {"successor": str(heir.id)}))
     mintable([heir.id])
@@ -183,6 +185,9 @@ def _finish(
 ) -> None:
     revocation = Revocation.objects.get(pk=revocation_id)
     agent_session, credential = _locked(revocation.credential_id)
+    standing = set(revocation.steps.filter(done=True).values_list("name", flat=True))
+    if after != CredentialState.EXPIRED_UNREVOKED and not standing.issuperset(evidence):
+        raise StateConflict("revocation", expected=sorted(evidence), found="to be done again")
     _change(credential, [before], after, **changes)
     at = now()
     Revocation.objects.filter(pk=revocation_id).update(**{stamp: at})

@@ -13,6 +13,9 @@ from sessions.models.credentials import CredentialState
 from sessions.models.runs import LIVE, EndReason, State
 from sessions.parties import ISSUER, SWEEP, viewer
 
+# An event has a longest body, and a kill must never reach it.
+MOST_NAMED = 100
+
 
 @transaction.atomic(durable=True)
 def kill(agent_session_id: uuid.UUID, by: Person) -> AgentSession:
@@ -98,7 +101,7 @@ def _end(
         agent_session,
         f"session.{reason}",
         act,
-        {"revoking": [str(one) for one in ended], **(data or {})},
+        {"revoking": [str(one) for one in ended[:MOST_NAMED]], "revoking_count": len(ended), **(data or {})},
         outcome=FAILURE if reason == EndReason.FAILED else SUCCESS,
         at=at,
     )

@@ -48,7 +48,7 @@ def request_session(agent: Agent, request: Request) -> Requested:
     content = version.content
     duration = request.duration_s or content["limits"]["duration"]
     details = list(request.details) if request.details is not None else content["authorization_details"]
-    problems = list(grant.excess(details, content["authorization_details"])) + registry.problems_of(details)
+    problems = registry.problems_of(details) or list(grant.excess(details, content["authorization_details"]))
     if not 60 <= duration <= content["limits"]["duration"]:
         problems.append(f"The duration must be between 60 and {content['limits']['duration']} seconds.")
     if not request.purpose.strip():
@@ -194,6 +194,8 @@ def _save_with_user_code(agent_session: AgentSession) -> None:
 def _demand_hash(agent_session: AgentSession, grant_hash: str) -> None:
     if agent_session.state != State.REQUESTED:
         raise StateConflict("request", expected=[State.REQUESTED], found=agent_session.state)
+    if agent_session.decide_by < now():
+        raise StateConflict("request", expected=[State.REQUESTED], found=State.LAPSED)
     if agent_session.grant_hash != grant_hash:
         raise GrantChanged(expected=grant_hash, found=agent_session.grant_hash)
 

@@ -4,6 +4,7 @@ CredentialError
     CredentialError(permanent=True)   trying again cannot help: the session does not start
     CredentialError(permanent=False)  try again later
     CredentialError(untouched=True)   nothing was minted, so the same intent may be tried again
+    CredentialError(silent=True)      the far end did not answer at all: its other steps can wait for the next try
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +18,11 @@ Details = Mapping[str, Any]
 class CredentialError(Exception):
     """A provider could not do what it was asked. `permanent` is the whole retry policy."""
 
-    def __init__(self, message: str, *, permanent: bool = False, untouched: bool = False) -> None:
+    def __init__(self, message: str, *, permanent: bool = False, untouched: bool = False, silent: bool = False) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.untouched = untouched
+        self.silent = silent
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,15 @@ class Step:
     """One step of a revocation; no two steps of a credential have the same name.
 
     `run` is idempotent; it raises CredentialError when the far end cannot be asked. Whatever that says of permanence,
-    the step is tried again until the credential has died by itself.
+    the step is tried again until the credential has died by itself. `system` is the far end that it needs: the steps
+    that need the same one as the first step are taken before all others, and never wait for another far end.
     """
 
     name: str
     kind: str
     label: str
     run: Callable[[], Outcome]
+    system: str
 
 
 class Provider(Protocol):

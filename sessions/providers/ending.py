@@ -13,6 +13,7 @@ from sessions.providers.cutter import Cutter, Refused, Witness, log_in
 from sessions.providers.openbao_api import OpenBaoApi
 
 POLICY_PREFIX = "drawbridge-session-"
+DATABASE, OPENBAO = "database", "openbao"
 PATIENCE_S = 2.0
 PAUSE_S = 0.005
 
@@ -30,14 +31,14 @@ class Ending:
 
     def steps(self) -> Sequence[Step]:
         return [
-            Step("cut", "revoke", "Log-in shut and open sessions ended by PostgreSQL", self.cut),
-            Step("login", "proof", "Log-in refused by PostgreSQL", self.login),
-            Step("session", "proof", "Open session dead", self.session),
-            Step("lease", "revoke", "Credential taken back by OpenBao", self.lease),
-            Step("token", "revoke", "Session's token revoked at OpenBao", self.token),
-            Step("token_lookup", "proof", "Token unknown to OpenBao", self.token_lookup),
-            Step("role", "proof", "Role gone from PostgreSQL's catalog", self.role),
-            Step("tidy", "tidy", "OpenBao's role and policy of this credential removed", self.tidy),
+            Step("cut", "revoke", "Log-in shut and open sessions ended by PostgreSQL", self.cut, DATABASE),
+            Step("login", "proof", "Log-in refused by PostgreSQL", self.login, DATABASE),
+            Step("session", "proof", "Open session dead", self.session, DATABASE),
+            Step("lease", "revoke", "Credential taken back by OpenBao", self.lease, OPENBAO),
+            Step("token", "revoke", "Session's token revoked at OpenBao", self.token, OPENBAO),
+            Step("token_lookup", "proof", "Token unknown to OpenBao", self.token_lookup, OPENBAO),
+            Step("role", "proof", "Role gone from PostgreSQL's catalog", self.role, OPENBAO),
+            Step("tidy", "tidy", "OpenBao's role and policy of this credential removed", self.tidy, OPENBAO),
         ]
 
     @property

@@ -71,8 +71,10 @@ class OpenBaoApi:
         def read(bao: hvac.Client) -> Sequence[str]:
             try:
                 return [prefix + key for key in listed(bao, f"sys/leases/lookup/{prefix}")]
-            except exceptions.InvalidPath:
-                return []
+            except exceptions.InvalidPath as error:
+                if is_absence(error):
+                    return []
+                raise
 
         return self._call("list the leases", read)
 
@@ -98,8 +100,10 @@ class OpenBaoApi:
         def read(bao: hvac.Client) -> bool:
             try:
                 bao.adapter.get(f"/v1/{path}")
-            except exceptions.InvalidPath:
-                return False
+            except exceptions.InvalidPath as error:
+                if is_absence(error):
+                    return False
+                raise
             return True
 
         return self._call("read the policy", read)
@@ -155,13 +159,19 @@ def listed(bao: hvac.Client, path: str) -> list[str]:
 
 
 def speaks_of_accessor(error: exceptions.VaultError) -> bool:
-    return "accessor" in str(error.errors or error)
+    """OpenBao's own words, out of its own JSON. What a proxy before it says proves nothing."""
+    return any("invalid accessor" in said for said in error.errors or ())
+
+
+def is_absence(error: exceptions.InvalidPath) -> bool:
+    """OpenBao says that there is nothing at a path by an empty list of errors; others say 404 in other words."""
+    return bool(error.errors == [])
 
 
 def credential_error(purpose: str, error: Exception) -> CredentialError:
     """What went wrong, in our words: OpenBao's own may quote a statement or a path that nobody needs to read."""
     if isinstance(error, requests.RequestException):
-        return CredentialError(f"OpenBao does not answer: we could not {purpose}.")
+        return CredentialError(f"OpenBao does not answer: we could not {purpose}.", silent=True)
     if UNREACHABLE_DATABASE in str(error):
         return CredentialError(f"OpenBao cannot reach the database: we could not {purpose}.")
     found = SQL_ERROR.search(str(error))

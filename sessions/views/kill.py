@@ -1,8 +1,11 @@
 """The kill switch: one click, nothing asked before it acts."""
 
+import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import wait
 
+from django.db import OperationalError
 from django.http import HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect
@@ -17,6 +20,7 @@ from sessions.views.refusal import status_of
 from sessions.views.session_list import render_row
 
 PATIENCE_S = 0.4
+INSIST_S = 8.0
 
 
 @require_POST
@@ -28,7 +32,7 @@ def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
     lookup.demand_session(request.user, session_id)
     refused = None
     try:
-        lifecycle.kill(session_id, by=request.user)
+        _insist(lambda: lifecycle.kill(session_id, by=request.user))
     except LifecycleError as error:
         refused = error
     wait(revoking.start(_open_revocations(session_id)), timeout=PATIENCE_S)
@@ -37,6 +41,19 @@ def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
     if not request.htmx:
         return session.page(request, lookup.agent_session(request.user, session_id), refused)
     return HttpResponse(_fragment(request, session_id, refused), status=status_of(refused))
+
+
+def _insist(act: Callable[[], object]) -> None:
+    """Somebody may hold the session's lock. The database ends whoever holds it for longer than INSIST_S."""
+    ends = time.monotonic() + INSIST_S
+    while True:
+        try:
+            act()
+        except OperationalError:
+            if time.monotonic() > ends:
+                raise
+        else:
+            return
 
 
 def _fragment(request: PageRequest, session_id: uuid.UUID, refused: LifecycleError | None) -> str:
