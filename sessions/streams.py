@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user
 from django.db import close_old_connections
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseNotFound, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
 from audit import notices, sse, timeline
@@ -59,13 +59,14 @@ async def give_back() -> None:
 
 
 @require_GET
-async def session_stream(request: HttpRequest, session_id: uuid.UUID) -> StreamingHttpResponse:
+async def session_stream(request: HttpRequest, session_id: uuid.UUID) -> StreamingHttpResponse | HttpResponseNotFound:
     await give_back()
     watch = SessionWatch(request, session_id, Filters.from_query(request.GET.dict()), _cursor(request))
     try:
         await in_thread(watch.authorise)
-    except Gone as gone:
-        raise Http404 from gone
+    except Gone:
+        # Answered here: Django renders a raised Http404 in a pool's thread, which would keep its connection.
+        return HttpResponseNotFound("Not found.", content_type="text/plain")
     return sse.response(_frames(watch.look, notices.stream_topic(session_id)))
 
 
