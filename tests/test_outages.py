@@ -19,14 +19,14 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.usefixtures("committed")
 QUICK_S = 3.0
 
-# Dies at the very moment at which it would have told somebody that the kill is committed.
+# Dies between the commit of the kill and the start of its revocations.
 KILL_AND_DIE = """
 import os, signal, sys, django
 django.setup()
-from sessions import lifecycle, wake
+from sessions import lifecycle
 from sessions.models import Person
-wake.revocations = lambda ids: os.kill(os.getpid(), signal.SIGKILL)
 lifecycle.kill(sys.argv[1], Person.objects.get(pk=sys.argv[2]))
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
