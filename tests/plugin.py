@@ -21,5 +21,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser's driver leaves an event loop running in this thread, which tests of asyncio cannot have."""
+    items.sort(key=lambda item: "tests/e2e/" in item.nodeid)
+
+
 def pytest_unconfigure() -> None:
     _resources.close()

@@ -50,6 +50,9 @@ def restrict(apps, schema_editor):
     role = schema_editor.quote_name(settings.DATABASE_APP_ROLE)
     for table in NEVER_DELETED:
         schema_editor.execute(f"REVOKE DELETE, TRUNCATE ON {table} FROM {role}")
+    # Evidence is written once; only whether a step still counts may change, when a credential came late.
+    schema_editor.execute(f"REVOKE UPDATE ON agent_sessions_revocationstep FROM {role}")
+    schema_editor.execute(f"GRANT UPDATE (done) ON agent_sessions_revocationstep TO {role}")
 
 
 class Migration(migrations.Migration):

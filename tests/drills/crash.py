@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ class Ledger:
     acknowledged: list[UUID] = field(default_factory=list)
     wounds: dict[str, int] = field(default_factory=dict)
     used: int = 0
+    others: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, wound: str) -> None:
@@ -65,11 +67,11 @@ def run(stack: Stack, sessions: int, seed: int) -> Report:
 
     began = time.monotonic()
     world = factories.world()
-    ledger = Ledger()
-    with stack.processes(*VICTIMS) as running:
+    ledger = Ledger(others=set().union(*_names_alive(stack).values()))
+    with stack.processes(*VICTIMS) as running, ExitStack() as running_until:
         url = stack.environment()["DRAWBRIDGE_URL"]
         _wait_for(url)
-        lead = PersonActor(url, world.lead)
+        lead = running_until.enter_context(closing(PersonActor(url, world.lead)))
         chaos = Chaos(stack, running, ledger, random.Random(seed))
         chaos.thread.start()
         dice = random.Random(seed + 1)
@@ -99,7 +101,10 @@ class Chaos:
         self.thread.join()
 
     def _run(self) -> None:
-        valkey = redis.Redis.from_url(self.stack.environment()["VALKEY_URL"])
+        with redis.Redis.from_url(self.stack.environment()["VALKEY_URL"]) as valkey:
+            self._wound(valkey)
+
+    def _wound(self, valkey: redis.Redis) -> None:
         while not self.over.wait(self.dice.uniform(0.3, 2.0)):
             wound = self.dice.choice((*VICTIMS, "flush", "flush"))
             if wound == "flush":
@@ -111,6 +116,11 @@ class Chaos:
 
 def _live_one(agent: Any, lead: Any, ledger: Ledger, dice: random.Random) -> None:
     """One session from request to end; what a crash breaks off is ended by the lead, as it would be."""
+    with closing(agent):
+        _live(agent, lead, ledger, dice)
+
+
+def _live(agent: Any, lead: Any, ledger: Ledger, dice: random.Random) -> None:
     asked = agent.request()
     with ledger.lock:
         ledger.sessions.append(UUID(asked["session_id"]))
@@ -196,19 +206,28 @@ def _alive_at_the_far_ends(stack: Stack, ledger: Ledger) -> list[str]:
 
     from sessions.models import Credential
 
-    ours = {one.name for one in Credential.objects.filter(state__in=("intent", "issued"))}
-    with stack.postgres.connect("warehouse") as superuser:
-        roles = {row[0] for row in superuser.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'dbr\\_%'")}
-        open_sessions = {
-            row[0] for row in superuser.execute("SELECT usename FROM pg_stat_activity WHERE usename LIKE 'dbr\\_%'")
-        }
-    problems = [f"PostgreSQL still has the role {name}" for name in roles - ours]
-    problems += [f"PostgreSQL still has a session of {name}" for name in open_sessions - ours]
-    bao = Bao(settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID)
-    problems += [f"OpenBao still has a token for {name}" for name in bao.token_names() - ours]
+    ours = {one.name for one in Credential.objects.filter(state__in=("intent", "issued"))} | ledger.others
+    alive = _names_alive(stack)
+    problems = [f"{kind} of {name} is still there" for kind, names in alive.items() for name in names - ours]
     names = {one.name for one in Credential.objects.filter(agent_session__in=ledger.sessions)}
-    problems += [f"OpenBao still has a lease for {name}" for name in names - ours if bao.leases(name)]
+    with closing(Bao(settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID)) as bao:
+        problems += [f"OpenBao still has a lease for {name}" for name in names - ours if bao.leases(name)]
     return problems
+
+
+def _names_alive(stack: Stack) -> dict[str, set[str]]:
+    """Names of credentials that PostgreSQL or OpenBao know."""
+    from django.conf import settings
+
+    with stack.postgres.connect("warehouse") as superuser:
+        roles = superuser.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'dbr\\_%'").fetchall()
+        using = superuser.execute("SELECT usename FROM pg_stat_activity WHERE usename LIKE 'dbr\\_%'").fetchall()
+    with closing(Bao(settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID)) as bao:
+        return {
+            "the PostgreSQL role": {row[0] for row in roles},
+            "an open PostgreSQL session": {row[0] for row in using},
+            "the OpenBao token": bao.token_names(),
+        }
 
 
 class Bao:
@@ -218,6 +237,9 @@ class Bao:
         self.http = httpx.Client(base_url=f"{address}/v1", timeout=10)
         login = self.http.post("/auth/approle/login", json={"role_id": role_id, "secret_id": secret_id})
         self.http.headers["X-Vault-Token"] = login.json()["auth"]["client_token"]
+
+    def close(self) -> None:
+        self.http.close()
 
     def leases(self, name: str) -> list[str]:
         answer = self.http.request("LIST", f"/sys/leases/lookup/database/creds/{name}/")

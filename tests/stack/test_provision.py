@@ -72,10 +72,12 @@ def test_wrong_password_is_refused(stack: Stack) -> None:
 def test_warehouse_holds_a_plausible_shop(stack: Stack) -> None:
     with stack.postgres.connect("warehouse") as connection:
         counts = {
-            table: connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608
+            table: connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()[0]  # noqa: S608
             for table in ("customers", "orders", "shipments", "payments")
         }
-    assert counts == {"customers": (120,), "orders": (400,), "shipments": (350,), "payments": (350,)}
+    # Other tests work on it as agents do.
+    assert counts.pop("shipments") >= 350
+    assert counts == {"customers": 120, "orders": 400, "payments": 350}
 
 
 def test_valkey_wants_its_password(stack: Stack) -> None:
