@@ -32,6 +32,7 @@ from stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WARM_UP = 3
+REST_S = 0.1
 # What OpenBao's documentation suggests, and an end to open sessions; ours waits for them and would slow the bare side.
 PLAIN_REVOCATION = [
     'ALTER ROLE "{{name}}" NOLOGIN',
@@ -124,6 +125,8 @@ def measure(stack: Stack, sessions: int) -> dict[str, dict[str, float]]:
         lead, bare = PersonActor(url, world.lead), Bare()
         for _ in track(range(sessions + WARM_UP), "sessions", console=Console(stderr=True)):
             approve, kill = one_session(AgentActor(url, world.key), lead)
+            # Both sides start from the same rest: a click comes to an idle machine too.
+            time.sleep(REST_S)
             bare_approve, secret, lease = bare.mint()
             watched = CutOff(secret)
             time.sleep(0.02)
@@ -151,7 +154,7 @@ def one_session(agent: Any, lead: Any) -> tuple[float, float]:
 
     agent_thread = threading.Thread(target=take)
     agent_thread.start()
-    time.sleep(0.1)
+    time.sleep(REST_S)
     began = time.perf_counter()
     lead.approve(asked)
     agent_thread.join()
