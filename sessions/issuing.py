@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from django.db.models import Exists
 
 from audit import canonical
 from sessions import claims, lifecycle
@@ -53,11 +54,11 @@ def run(credential_id: uuid.UUID) -> None:
 def _demand_approved(credential: Credential) -> None:
     """The approved hash is the minted hash. Raises CredentialError where a row says otherwise."""
     agent_session = credential.agent_session
-    grant = agent_session.grants.filter(sha256=credential.grant_hash).first()
     approved = Approval.objects.filter(
         agent_session=agent_session, grant_hash=credential.grant_hash, decision=Approval.Decision.APPROVED
     )
-    if grant is None or canonical.sha256(bytes(grant.body)) != credential.grant_hash or not approved.exists():
+    grant = agent_session.grants.filter(Exists(approved), sha256=credential.grant_hash).first()
+    if grant is None or canonical.sha256(bytes(grant.body)) != credential.grant_hash:
         raise CredentialError("What is to be minted was not approved.", permanent=True, untouched=True)
     slots = registry.slots_of(grant.content["authorization_details"])
     details = slots.get((credential.provider, credential.slot), [])
