@@ -84,6 +84,14 @@ async def session_list_stream(request: HttpRequest) -> StreamingHttpResponse:
     return sse.response(_frames(watch.look, notices.FLEET))
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a look found, as frames, and whether there is more to see at once."""
+
+    frames: list[str]
+    more: bool = False
+
+
 @dataclass
 class SessionWatch:
     """One viewer of one session: how far they have seen its stream, and the panel as they have it."""
@@ -101,21 +109,17 @@ class SessionWatch:
             raise Gone
         return person
 
-    def look(self) -> list[str]:
-        """What is new since the last look, as frames."""
+    def look(self) -> Look:
+        """A page of what is new since the last look; the panel once there is no more."""
         person = self.authorise()
-        frames = []
-        while True:
-            entries, looked = timeline.after(self.session_id, self.cursor, self.filters)
-            frames += [sse.frame("row", render_event(entry), entry.seq) for entry in entries]
-            if looked == self.cursor:
-                break
-            self.cursor = looked
-        panel = render_panel(self.session_id, person)
-        if panel != self.panel:
+        entries, looked = timeline.after(self.session_id, self.cursor, self.filters)
+        frames = [sse.frame("row", render_event(entry), entry.seq) for entry in entries]
+        more, self.cursor = looked > self.cursor, looked
+        panel = "" if more else render_panel(self.session_id, person)
+        if panel not in ("", self.panel):
             self.panel = panel
             frames.append(sse.frame("fragment", panel))
-        return frames
+        return Look(frames, more)
 
 
 @dataclass
@@ -126,12 +130,12 @@ class FragmentWatch:
     render: Callable[[Person], str]
     shown: str = field(default="", init=False)
 
-    def look(self) -> list[str]:
+    def look(self) -> Look:
         html = self.render(signed_in(self.request))
         if html == self.shown:
-            return []
+            return Look([])
         self.shown = html
-        return [sse.frame("fragment", html)]
+        return Look([sse.frame("fragment", html)])
 
 
 def signed_in(request: HttpRequest) -> Person:
@@ -145,7 +149,7 @@ def signed_in(request: HttpRequest) -> Person:
     return person
 
 
-async def _frames(look: Callable[[], list[str]], topic: str) -> AsyncIterator[str]:
+async def _frames(look: Callable[[], Look], topic: str) -> AsyncIterator[str]:
     """Look, send, wait; for ten minutes at most, after which the browser comes back by itself."""
     ends = time.monotonic() + LONGEST_S
     quiet_since = time.monotonic()
@@ -154,13 +158,15 @@ async def _frames(look: Callable[[], list[str]], topic: str) -> AsyncIterator[st
     async with hub().waiting(topic) as waiter:
         while time.monotonic() < ends:
             try:
-                frames = await in_thread(look)
+                found = await in_thread(look)
             except Gone:
                 yield sse.frame("bye", "")
                 return
-            for frame in frames:
+            for frame in found.frames:
                 yield frame
-            if frames or time.monotonic() - quiet_since > HEARTBEAT_S:
+            if found.more:
+                continue
+            if found.frames or time.monotonic() - quiet_since > HEARTBEAT_S:
                 quiet_since = time.monotonic()
                 yield sse.HEARTBEAT
             await waiter.wait(HEARTBEAT_S)
