@@ -133,6 +133,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes],
     """RFC 9162 section 2.1.3.2; `leaf` is the leaf's hash. Raises ProofError."""
     if not 0 <= index < size:
         raise ProofError(f"leaf {index} is not in a tree of {size}", index=index)
+    _check_lengths(leaf, *proof, expected)
     place, last, found = index, size - 1, leaf
     for sibling in proof:
         if last == 0:
@@ -154,6 +155,7 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
     """RFC 9162 section 2.1.4.2, and its two cases without a proof: equal sizes, and an empty old tree."""
     if not 0 <= old <= new:
         raise ProofError(f"a tree of {old} is not the beginning of one of {new}")
+    _check_lengths(old_root, *proof, new_root)
     if old in (0, new):
         _verify_without_proof(old, new, old_root, new_root, proof)
         return
@@ -165,6 +167,11 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         raise ProofError(f"the proof is for another tree of {old}", expected=old_root, found=found_old)
     if found_new != new_root:
         raise ProofError(f"the tree of {new} does not begin with the tree of {old}", expected=new_root, found=found_new)
+
+
+def _check_lengths(*hashes: bytes) -> None:
+    if wrong := [found for found in hashes if len(found) != HASH_SIZE]:
+        raise ProofError(f"a hash has {HASH_SIZE} bytes, and one here has {len(wrong[0])}")
 
 
 def _verify_without_proof(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:

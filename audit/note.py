@@ -90,8 +90,9 @@ def parse_vkey(text: str, kind: int) -> tuple[str, bytes]:
     """The name and the public key of a verifier key of this kind. Raises FormatError."""
     name, _, rest = text.partition("+")
     found_id, _, encoded = rest.partition("+")
+    check_name(name)
     key = decode64(encoded)
-    if check_name(name) and (len(key) != 33 or key[0] != kind):
+    if len(key) != 33 or key[0] != kind:
         raise FormatError(f"not a verifier key of type {kind:#04x}", text)
     if key_id(name, kind, key[1:]).hex() != found_id.lower():
         raise FormatError("a verifier key whose id is another key's", text)

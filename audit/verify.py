@@ -326,7 +326,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = bar if sys.stderr.isatty() and not given.quiet else None
     state, started = State(given.state), time.perf_counter()
     try:
-        verified = verify(source(given.place), policy, last=state.last(), first=given.first, end=end, progress=progress)
+        with closing(source(given.place)) as place:
+            verified = verify(place, policy, last=state.last(), first=given.first, end=end, progress=progress)
         state.remember(verified)
     except LogError as error:
         where = f" at entry {error.index}" if isinstance(error, ProofError) and error.index is not None else ""

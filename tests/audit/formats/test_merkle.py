@@ -152,6 +152,14 @@ def test_consistency_between_sizes_that_need_no_proof_or_cannot_have_one(
         merkle.verify_consistency(old, new, merkle.root(LEAVES[: max(old, 0)]), merkle.root(LEAVES[:new]), proof)
 
 
+@pytest.mark.parametrize("wrong", [b"", bytes(31), bytes(33)])
+def test_what_is_no_hash_proves_nothing(wrong: bytes) -> None:
+    with pytest.raises(ProofError, match="a hash has 32 bytes"):
+        merkle.verify_inclusion(0, 1, wrong, [], wrong)
+    with pytest.raises(ProofError, match="a hash has 32 bytes"):
+        merkle.verify_consistency(0, 1, merkle.EMPTY_ROOT, wrong, [])
+
+
 def test_equal_sizes_must_have_equal_roots() -> None:
     with pytest.raises(ProofError) as caught:
         merkle.verify_consistency(2, 2, LEAVES[0], LEAVES[1], [])
