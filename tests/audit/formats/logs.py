@@ -5,6 +5,7 @@ from pathlib import Path
 
 from audit import merkle, tiles
 from audit.checkpoint import Checkpoint, sign
+from audit.errors import MissingError
 from audit.note import SigningKey
 from audit.proof import Proof
 from audit.tile_store import FolderStore
@@ -65,3 +66,32 @@ def nodes_of(leaves: Sequence[bytes]) -> merkle.ReadNode:
         below = rows[-1]
         rows.append([merkle.node_hash(a, b) for a, b in zip(below[::2], below[1::2], strict=False)])
     return lambda level, index: rows[level][index]
+
+
+class Memory:
+    """A log's files in memory: what a verifier reads."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self.files[name]
+        except KeyError:
+            raise MissingError(name) from None
+
+    def close(self) -> None:
+        pass
+
+
+def files_of(entries: Sequence[bytes], batches: Sequence[int] = ()) -> dict[str, bytes]:
+    """Our log of these entries, grown in batches that end at these sizes."""
+    edge, files = tiles.Edge(), {}
+    for end in [*sorted(batches), len(entries)]:
+        start = edge.size
+        unfinished, new = entries[start - start % 256 : start], entries[start:end]
+        files.update({tile.path: data for tile, data in tiles.bundles_grown(start, unfinished, new).items()})
+        edge, written = edge.grown([merkle.leaf_hash(entry) for entry in new])
+        files.update({tile.path: data for tile, data in written.items()})
+    files["checkpoint"] = sign(Checkpoint(ORIGIN, len(entries), edge.root()), [KEY])
+    return files
