@@ -9,7 +9,7 @@ Exit codes:
     3  no checkpoint, or not one that a given key signed
     4  the log does not continue the checkpoint that was seen last: forked or rolled back
     5  too few witnesses cosigned
-    6  the log could not be read
+    6  the log, or the state file, could not be read or written
 """
 
 import argparse
@@ -240,19 +240,29 @@ class State:
         self._path = path
 
     def last(self) -> Checkpoint | None:
-        if self._path is None or not self._path.exists():
+        """Raises UnreachableError for a file that is not what `remember` wrote, or could not write."""
+        if self._path is None:
             return None
-        return Checkpoint.parse(note.parse(self._path.read_bytes())[0])
+        try:
+            if not self._path.exists():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                return None
+            return Checkpoint.parse(note.parse(self._path.read_bytes())[0])
+        except (OSError, FormatError) as error:
+            raise UnreachableError(f"the state cannot be read: {error}") from error
 
     def remember(self, verified: Verified) -> None:
         if self._path is None:
             return
         new = self._path.with_name(f"{self._path.name}.new")
-        with new.open("wb") as file:
-            file.write(verified.opened.data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        try:
+            with new.open("wb") as file:
+                file.write(verified.opened.data)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._path)
+        except OSError as error:
+            raise UnreachableError(f"the log is verified, but the state cannot be written: {error}") from error
 
 
 def keys_of(given: Sequence[str]) -> list[str]:

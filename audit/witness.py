@@ -147,7 +147,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         known = self.path.rstrip("/").endswith("/add-checkpoint")
-        self._send(self.witness.add_checkpoint(body) if known else Answer(404, b"no such page\n"))
+        self._send(self._cosign(body) if known else Answer(404, b"no such page\n"))
+
+    def _cosign(self, body: bytes) -> Answer:
+        try:
+            return self.witness.add_checkpoint(body)
+        except OSError as error:  # a full disk: nothing was cosigned that is not kept
+            return _refusal(500, error)
 
     def do_GET(self) -> None:
         parts = self.path.strip("/").split("/")

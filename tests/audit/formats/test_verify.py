@@ -198,6 +198,16 @@ def test_a_log_that_grew_continues_what_was_seen(tmp_path: Path, capsys: pytest.
     assert state.read_bytes() == log.signed()
 
 
+def test_a_state_that_is_not_one_is_not_taken_for_a_first_time(tmp_path: Path, folder: Path) -> None:
+    state = tmp_path / "deep" / "seen"
+    assert run(folder, "--state", str(state)) == 0
+    state.write_bytes(b"")
+    assert run(folder, "--state", str(state)) == 6
+    state.unlink()
+    state.mkdir()
+    assert run(folder, "--state", str(state)) == 6
+
+
 def test_a_deleted_tail_with_an_old_checkpoint_is_found(tmp_path: Path, folder: Path) -> None:
     """A backup restored: every file of it is good, and signed."""
     state = tmp_path / "seen"

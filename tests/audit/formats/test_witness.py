@@ -164,6 +164,14 @@ def test_nothing_is_answered_that_may_not_be_durable(tmp_path: Path, log: Log, a
     assert again.add_checkpoint(request(log, 10 if after else 0)).status == 200
 
 
+def test_500_when_it_cannot_keep_what_it_would_cosign(log: Log, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FolderStore, "swap", Failing.swap)
+    monkeypatch.setattr(FolderStore, "after", False, raising=False)
+    with pytest.raises(WitnessError) as caught:
+        add_checkpoint(url, 0, log.consistency, log.signed(), [COSIGNER.verifier])
+    assert caught.value.status == 500
+
+
 class Overtaken(FolderStore):
     """Somebody else swaps between this reader's look and its swap."""
 
