@@ -20,7 +20,12 @@ class AccessMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        """What was shown to somebody who is signed in is not kept by their browser."""
+        answer = self.get_response(request)
+        match = request.resolver_match
+        if match is not None and ACCESS.get(match.view_name) is Who.PERSON:
+            answer.headers.setdefault("Cache-Control", "no-store")
+        return answer
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -19,6 +19,8 @@ from sessions.parties import viewer
 from sessions.providers import registry
 
 HINT_CHARACTERS = 10
+# Its event repeats it, and a grant built from it is repeated by two more.
+LONGEST_CONTENT = 20_000
 LIMITS = {"duration": (60, 86_400), "credential_ttl": (60, 3_600), "decide_within": (60, 86_400)}
 
 
@@ -72,6 +74,8 @@ def grant_role(team: Team, person: Person, role: Role, by: Person) -> Membership
 def end_role(membership_id: int, by: Person) -> Membership:
     """Take a role away. The last admin of a team stays one."""
     membership = Membership.objects.select_for_update(of=("self",)).select_related("team").get(pk=membership_id)
+    # Two admins who end each other's role must not both find that the other one stays.
+    Team.objects.select_for_update().get(pk=membership.team_id)
     demand(policy.may_manage_people(viewer(by), membership.team_id))
     others = Membership.objects.filter(team=membership.team, role=Role.ADMIN, ended_at=None).exclude(pk=membership.pk)
     if membership.role == Role.ADMIN and not others.exists():
@@ -169,6 +173,8 @@ def profile_problems(content: Mapping[str, Any]) -> list[str]:
         for name in sorted(content.keys() - {"authorization_details", "limits", "on_suspend", "summary"})
     ]
     problems += registry.problems_of(content.get("authorization_details"))
+    if len(str(dict(content))) > LONGEST_CONTENT:
+        return [f"A profile version may have {LONGEST_CONTENT} characters."]
     limits = content.get("limits")
     if not isinstance(limits, dict):
         return [*problems, "limits must be an object with duration, credential_ttl and decide_within, in seconds."]

@@ -21,6 +21,7 @@ from sessions.views.session_list import Row, rows_of
 from sessions.words import GrantWords
 
 MOST_LIVE = 10
+MOST_CARDS = 50
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,21 @@ def inbox(request: PageRequest) -> HttpResponse:
 def render_inbox(person: Person, csrf_token: str = "") -> str:
     """The fragment #inbox."""
     watcher = viewer(person)
-    cards = [_card(watcher, one) for one in lookup.to_decide(watcher)]
+    deciding = lookup.to_decide(watcher)
+    waiting = deciding.count()
+    cards = [_card(watcher, one) for one in deciding[:MOST_CARDS]]
     shown = [card.agent_session.pk for card in cards]
-    own = lookup.with_names().filter(person=person, state=State.REQUESTED).exclude(pk__in=shown).order_by("decide_by")
+    own = (
+        lookup.with_names()
+        .filter(person=person, state=State.REQUESTED)
+        .exclude(pk__in=shown)
+        .order_by("decide_by")[:MOST_CARDS]
+    )
     context = {
         "cards": cards,
-        "waiting": [_card(watcher, one) for one in own],
+        "deciding": waiting,
+        "more": max(0, waiting - MOST_CARDS),
+        "waiting": [_card(watcher, one) for one in own.order_by("decide_by")[:MOST_CARDS]],
         "live": _live(watcher),
         "csrf_token": csrf_token,
     }

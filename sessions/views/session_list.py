@@ -54,7 +54,7 @@ class Wanted:
             agent=_uuid(query.get("agent", "")),
             person=_uuid(query.get("person", "")),
             profile=_uuid(query.get("profile", "")),
-            q=query.get("q", "").strip()[:100],
+            q=query.get("q", "").replace("\0", "").strip()[:100],
             live=query.get("live") == "1",
             before=_uuid(query.get("before", "")),
         )
