@@ -46,12 +46,7 @@ def render_inbox(person: Person, csrf_token: str = "") -> str:
     waiting = deciding.count()
     cards = [_card(watcher, one) for one in deciding[:MOST_CARDS]]
     shown = [card.agent_session.pk for card in cards]
-    own = (
-        lookup.with_names()
-        .filter(person=person, state=State.REQUESTED)
-        .exclude(pk__in=shown)
-        .order_by("decide_by")[:MOST_CARDS]
-    )
+    own = lookup.with_names().filter(person=person, state=State.REQUESTED).exclude(pk__in=shown)
     context = {
         "cards": cards,
         "deciding": waiting,
