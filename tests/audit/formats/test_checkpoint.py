@@ -156,3 +156,45 @@ def test_a_new_cosignature_takes_the_place_of_the_same_witness_s_last() -> None:
     data = with_signatures(sign(TREE, [LOG, W1]), [made])
     assert data == with_signatures(sign(TREE, [LOG]), [made])
     assert Quorum((W1.verifier,), 1).check(data) == (made,)
+
+
+# A checkpoint of the public test log arche2025h1.staging.ct.transparency.dev, as four public witnesses cosigned it.
+REAL = """arche2025h1.staging.ct.transparency.dev
+1432088532
+U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
+
+— arche2025h1.staging.ct.transparency.dev \
+zTM8sQAAAZ5W0WdjBAMARjBEAiBjW5IQf9pvsYLfQFX6hoGREPMHbdQ3urbllzalApkptQIgIpwtEroeW2BXaHAI4kJXFbon5Ch9MNL5zRNZ55lvGt0=
+— arche2025h1.staging.ct.transparency.dev \
+ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g8Ei59RA23oHP7Ry1k3ZFWwQ=
+— transparency.dev/DEV:witness-little-garden \
+2AQqhwAAAABqEiEgzgFIqqhbUoDwjMWE6UP8nd8/KYTzwZ2rhIgcqoXHAwVkjZr4AscylP3v7sEodkRAErumC2q44vdgJY096st5BQ==
+— witness1.smartit.nu/witness1 \
+pIyCDwAAAABqEiEghIp82KWebrw7/oHQwlTAm3g2RKS4+eebl8eO0WH+/iEcxZ75W3u5hNI7TOQtmJbqmNWVuE0tgh0XwzdZsDsUAQ==
+— remora.n621.de \
+2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtqB0DrAWfBw==
+— witness.stagemole.eu \
+Z/euoAAAAABqEiEgw0i+7g2ENfDAWHmtRzCfKTHSDwYDJA2NmKeGi9Y8FtEyOUvVr+AJmIY/2TUFucgKi7lI7cUiOvKFYe/TmN9DAg==
+""".encode()
+REAL_KEY = "arche2025h1.staging.ct.transparency.dev+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f"
+REAL_WITNESSES = [
+    "transparency.dev/DEV:witness-little-garden+d8042a87+BCtusOxINQNUTN5Oj8HObRkh2yHf/MwYaGX4CPdiVEPM",
+    "witness1.smartit.nu/witness1+a48c820f+BPSFWg9G6KPiO7QPryYO5Xq4oYJJ+kAvLKLSimDhoxMO",
+    "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2",
+    "witness.stagemole.eu+67f7aea0+BEqSG3yu9YrmcM3BHvQYTxwFj3uSWakQepafafpUqklv",
+]
+
+
+def test_a_public_log_s_checkpoint_with_the_cosignatures_of_public_witnesses() -> None:
+    key = note.VerifierKey.parse(REAL_KEY)
+    opened = open_checkpoint(REAL, key.name, [key])
+    assert opened.checkpoint.size == 1432088532
+    found = Quorum(tuple(map(WitnessKey.parse, REAL_WITNESSES)), 4).check(REAL)
+    assert [cosignature.timestamp(signature) for signature in found] == [0x6A122120] * 4
+
+
+def test_a_public_checkpoint_with_another_size_is_refused_by_each_witness() -> None:
+    damaged = REAL.replace(b"1432088532", b"1432088533")
+    for text in REAL_WITNESSES:
+        with pytest.raises(SignatureError):
+            Quorum((WitnessKey.parse(text),), 1).check(damaged)
