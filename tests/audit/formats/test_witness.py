@@ -282,7 +282,16 @@ def test_the_witness_as_a_process_forgets_nothing_when_killed(tmp_path: Path, lo
     )
     vkey = WitnessKey.parse(made.stdout.strip())
     assert key.stat().st_mode & 0o777 == 0o600
-    options = [*command, key, "--folder", tmp_path / "w2", "--log", str(KEY.verifier), "--listen", "127.0.0.1:0"]
+    options = [
+        *command,
+        str(key),
+        "--folder",
+        str(tmp_path / "w2"),
+        "--log",
+        str(KEY.verifier),
+        "--listen",
+        "127.0.0.1:0",
+    ]
     for turn in range(2):
         with subprocess.Popen(options, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
