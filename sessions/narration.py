@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,12 +19,16 @@ LONGEST_QUOTE = 280
 
 @dataclass(frozen=True)
 class Told:
-    """One event for reading: `actor` did `text`, `quote` is somebody else's words, `note` what came of it."""
+    """One event for reading: `actor` did `text`, `quote` is somebody else's words, `note` what came of it.
+
+    `reported` is what an agent says of itself: nobody else saw it.
+    """
 
     actor: str
     text: str
     quote: str = ""
     note: str = ""
+    reported: bool = False
 
 
 def names_of(references: Iterable[str]) -> dict[str, str]:
@@ -32,7 +37,8 @@ def names_of(references: Iterable[str]) -> dict[str, str]:
     for reference in references:
         kind, _, rest = reference.partition(":")
         if kind in by_kind:
-            by_kind[kind].add(uuid.UUID(rest))
+            with suppress(ValueError):
+                by_kind[kind].add(uuid.UUID(rest))
     people = Person.objects.filter(pk__in=by_kind["person"]).values_list("pk", "name") if by_kind["person"] else ()
     agents = Agent.objects.filter(pk__in=by_kind["agent"]).values_list("pk", "name") if by_kind["agent"] else ()
     return {
@@ -46,14 +52,8 @@ def tell(entry: Entry, names: Mapping[str, str]) -> Told:
     """The sentence for one event. `names` is what names_of() answered for its act."""
     actor = names.get(entry.act, entry.act)
     teller = TELLERS.get(entry.kind)
-    if teller is not None:
-        return _with_actor(actor, teller(entry.data))
-    return _with_actor(actor, _reported(entry))
-
-
-def _with_actor(actor: str, told: tuple[str, str, str]) -> Told:
-    text, quote, note = told
-    return Told(actor, plain(text), plain(_short(quote)), plain(_short(note)))
+    text, quote, note = teller(entry.data) if teller is not None else _reported(entry)
+    return Told(actor, plain(text), plain(_short(quote)), plain(_short(note)), reported=teller is None)
 
 
 def _short(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
@@ -14,7 +14,7 @@ from audit.event import now
 from sessions import tokens
 from sessions.api.problems import Code, Refusal
 from sessions.api.threads import in_thread
-from sessions.models import Agent, AgentKey, AgentSession
+from sessions.models import Agent, AgentKey, AgentSession, Membership
 
 USED_EVERY = timedelta(minutes=1)
 
@@ -94,10 +94,18 @@ session_token = SessionTokenAuth()
 
 
 def agent_of_key(key: str) -> AgentCaller | None:
-    """The agent of a live key. Notes the use of the key, at most once in USED_EVERY."""
+    """The agent of a live key, if who answers for it still has a role in its team.
+
+    Notes the use of the key, at most once in USED_EVERY.
+    """
     rows = AgentKey.objects.select_related("agent__team", "agent__owner")
+    roles = Membership.objects.filter(person=OuterRef("agent__owner"), team=OuterRef("agent__team"), ended_at=None)
     row = rows.filter(
-        digest=tokens.digest(key), revoked_at=None, agent__retired_at=None, agent__owner__is_active=True
+        Exists(roles),
+        digest=tokens.digest(key),
+        revoked_at=None,
+        agent__retired_at=None,
+        agent__owner__is_active=True,
     ).first()
     if row is None:
         return None
@@ -110,7 +118,9 @@ def agent_of_key(key: str) -> AgentCaller | None:
 
 def session_of_token(token: str) -> SessionCaller | None:
     """Tokens of ended sessions still say whose they are: what they may do then is for each endpoint."""
-    rows = AgentSession.objects.filter(token_digest=tokens.digest(token), agent__retired_at=None)
+    rows = AgentSession.objects.filter(
+        token_digest=tokens.digest(token), agent__retired_at=None, person__is_active=True
+    )
     found = rows.values_list("id", flat=True).first()
     return SessionCaller(found) if found else None
 

@@ -21,6 +21,8 @@ from sessions.providers import registry
 HINT_CHARACTERS = 10
 # Its event repeats it, and a grant built from it is repeated by two more.
 LONGEST_CONTENT = 20_000
+# Words by which the timeline names our own services.
+OURS = frozenset({"drawbridge", "issuer", "revoker", "sweep", "system"})
 LIMITS = {"duration": (60, 86_400), "credential_ttl": (60, 3_600), "decide_within": (60, 86_400)}
 
 
@@ -91,6 +93,8 @@ def end_role(membership_id: int, by: Person) -> Membership:
 def register_agent(team: Team, owner: Person, name: str, framework: Framework) -> Agent:
     """A new agent, for which `owner` answers."""
     demand(policy.may_register_agent(viewer(owner), team.id))
+    if OURS & set(name.lower().split()):
+        raise Invalid([f"Choose another name than {name!r}: it would look like a part of Drawbridge."])
     try:
         with transaction.atomic():
             agent = Agent.objects.create(team=team, owner=owner, name=name, framework=framework)
