@@ -116,7 +116,8 @@ def test_refused_statement_is_told_with_the_answer(world):
     data = {"statement": "SELECT * FROM payments", "message": "permission denied for table payments"}
     report(agent_session, "db.statement", data, "denied")
     html = render_event(newest(agent_session))
-    assert "<bdi>shipping-bot</bdi></b> ran <span class="said">as it reports</span><code><bdi>SELECT * FROM payments</bdi></code>" in html
+    assert '<bdi>shipping-bot</bdi></b> ran <span class="said">as it reports</span>' in html
+    assert "<code><bdi>SELECT * FROM payments</bdi></code>" in html
     assert "PostgreSQL refused: permission denied for table payments" in html
     assert 'class="event is-denied"' in html
 
