@@ -6,8 +6,17 @@ from typing import Any
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
 from django.http.response import HttpResponseBase
+from django_structlog.middlewares import RequestMiddleware
 
 from webapp.access import ACCESS, Who
+
+
+class RequestLogMiddleware(RequestMiddleware):
+    """Logs requests by their path alone: what somebody searched for, or a code that they typed, is theirs."""
+
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
+        return f"{request.method} {request.path}"
 
 
 class AccessMiddleware:

@@ -14,8 +14,6 @@ from sessions.api import asking, credentials, events, problems, standing, token
 from sessions.api.problems import MEDIA_TYPE, Code, Refusal
 
 PREFIX = "api/v1/"
-LARGEST_BODY = 64 * 1024
-LARGER_BODIES = {"events": events.LARGEST_BATCH}
 DESCRIPTION = (
     "Drawbridge for agents: ask for a session, learn of the decision, take short-lived credentials, report what was "
     "done, end. Errors are problem details (RFC 9457) with a stable code; the token endpoint's are those of RFC 6749."
@@ -25,13 +23,13 @@ View = Callable[..., Awaitable[HttpResponseBase]]
 
 
 class AgentApi(NinjaAPI):
-    """What ninja leaves open: a limit on bodies, problems for wrong methods, and problems in the document."""
+    """What ninja leaves open: problems for wrong methods, and problems in the document."""
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         patterns = [one for one in super()._get_urls() if isinstance(one, URLPattern) and one.name != "api-root"]
         for pattern in patterns:
             if pattern.name != "openapi-json":
-                pattern.callback = guarded(pattern.callback, LARGER_BODIES.get(pattern.name or "", LARGEST_BODY))
+                pattern.callback = guarded(pattern.callback)
         return [*patterns]
 
     def get_root_path(self, path_params: dict[str, Any]) -> str:
@@ -54,14 +52,11 @@ def _as_problem(answer: dict[str, Any]) -> None:
         answer["content"] = {MEDIA_TYPE: described}
 
 
-def guarded(view: View, limit: int) -> View:
-    """Refuse bodies that are too large or of unknown length before they are read; nothing may be cached."""
+def guarded(view: View) -> View:
+    """A wrong method is a problem too, and nothing may be cached."""
 
     @wraps(view)
     async def guard(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        refusal = _body_refusal(request, limit)
-        if refusal is not None:
-            return problems.response(refusal)
         answer = await view(request, *args, **kwargs)
         if answer.status_code == 405:
             return _not_allowed(answer)
@@ -69,15 +64,6 @@ def guarded(view: View, limit: int) -> View:
         return answer
 
     return guard
-
-
-def _body_refusal(request: HttpRequest, limit: int) -> Refusal | None:
-    length = request.headers.get("Content-Length", "")
-    if "Transfer-Encoding" in request.headers:
-        return Refusal(Code.LENGTH_REQUIRED, "Send a Content-Length instead of Transfer-Encoding.")
-    if length and (not length.isdecimal() or int(length) > limit):
-        return Refusal(Code.TOO_LARGE, f"A body here may have {limit} bytes.")
-    return None
 
 
 def _not_allowed(answer: HttpResponseBase) -> HttpResponse:

@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from webapp.access import ACCESS, Who
+from webapp.middleware import RequestLogMiddleware
 
 # Routes of libraries that we include and do not use. They have no row, so nobody reaches them.
 CLOSED = {
@@ -79,3 +80,8 @@ def test_route_that_lost_its_row_is_closed(client: Client, monkeypatch: pytest.M
     assert client.get("/healthz").status_code == 200
     monkeypatch.delitem(ACCESS, "healthz")
     assert client.get("/healthz").status_code == 404
+
+
+def test_log_of_a_request_holds_no_query(rf) -> None:  # type: ignore[no-untyped-def]
+    request = rf.get("/device", {"user_code": "BCDF-GHJK"})
+    assert RequestLogMiddleware.format_request(request) == "GET /device"

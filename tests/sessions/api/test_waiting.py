@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.http import HttpRequest
 
-from sessions.api.waiting import preferred_wait_s
+from sessions.api.waiting import MOST_HELD_EACH, preferred_wait_s
 from tests.serving import Agent, bearer
 
 CONCURRENT = 200
@@ -37,10 +37,10 @@ def test_a_preference_to_wait_is_read_as_rfc_7240_has_it(header: str, seconds: i
     assert preferred_wait_s(request) == seconds
 
 
-def test_two_hundred_long_polls_hold_no_connection(
+def test_two_hundred_long_polls_of_one_session_are_counted_and_hold_no_connection(
     agent: Agent, server: str, stack_environment: dict[str, str]
 ) -> None:
-    """Each of them is answered soon after the end, other requests are served meanwhile, and nothing is left behind."""
+    """Those that are held are answered soon after the end, the others at once; everybody else is served meanwhile."""
     agent.begin()
 
     async def hold(client: httpx.AsyncClient) -> str:
@@ -65,7 +65,7 @@ def test_two_hundred_long_polls_hold_no_connection(
 
     other_s, busy, answered_s, states = asyncio.run(all_of_them())
     print(f"other request {other_s * 1000:.0f} ms, busy connections {busy}, all answered {answered_s * 1000:.0f} ms")
-    assert states == ["ended"] * CONCURRENT
+    assert sorted(states) == ["active"] * (CONCURRENT - MOST_HELD_EACH) + ["ended"] * MOST_HELD_EACH
     assert busy <= 3
     assert other_s < 1
     assert answered_s < 5
