@@ -19,8 +19,8 @@ from sessions.parties import viewer
 from sessions.providers import registry
 
 HINT_CHARACTERS = 10
-# Its event repeats it, and a grant built from it is repeated by two more.
-LONGEST_CONTENT = 20_000
+# Its event repeats it.
+LONGEST_CONTENT = 40_000
 # Words by which the timeline names our own services.
 OURS = frozenset({"drawbridge", "issuer", "revoker", "sweep", "system"})
 LIMITS = {"duration": (60, 86_400), "credential_ttl": (60, 3_600), "decide_within": (60, 86_400)}
@@ -172,13 +172,17 @@ def publish_profile_version(version_id: uuid.UUID, by: Person) -> ProfileVersion
 
 def profile_problems(content: Mapping[str, Any]) -> list[str]:
     """What is wrong with a profile version, in sentences for the one who wrote it."""
+    try:
+        length = len(canonical.dumps(dict(content)))
+    except (ValueError, RecursionError):
+        return ["The profile holds a number or a text that JSON cannot carry (RFC 8785)."]
+    if length > LONGEST_CONTENT:
+        return [f"A profile version may have {LONGEST_CONTENT:,} bytes, this one has {length:,}."]
     problems = [
         f"Unknown field {name!r}."
         for name in sorted(content.keys() - {"authorization_details", "limits", "on_suspend", "summary"})
     ]
     problems += registry.problems_of(content.get("authorization_details"))
-    if len(str(dict(content))) > LONGEST_CONTENT:
-        return [f"A profile version may have {LONGEST_CONTENT} characters."]
     limits = content.get("limits")
     if not isinstance(limits, dict):
         return [*problems, "limits must be an object with duration, credential_ttl and decide_within, in seconds."]
@@ -188,6 +192,8 @@ def profile_problems(content: Mapping[str, Any]) -> list[str]:
             problems.append(f"limits.{name} must be a whole number of seconds from {least} to {most}.")
     if limits.keys() - LIMITS:
         problems.append(f"limits may have {', '.join(LIMITS)} only.")
+    if not isinstance(content.get("summary", ""), str):
+        problems.append("summary must be text.")
     if content.get("on_suspend", "revoke") not in ("revoke", "keep"):
         problems.append("on_suspend is either revoke or keep.")
     return problems

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from audit import canonical
 from sessions.providers import postgresql
 from sessions.providers.contract import CredentialError, Details, Provider
 from sessions.providers.cutter import targets_of
@@ -13,6 +14,8 @@ from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
 
 MOST_OBJECTS = 20
+# Events repeat them, and an event may have 60,000 bytes; approving less may write the same places in more objects.
+LONGEST_DETAILS = 20_000
 
 
 class Entry(NamedTuple):
@@ -45,11 +48,18 @@ def problems_of(authorization_details: object) -> list[str]:
     """What is wrong with untrusted authorization_details, in sentences; empty if all of it can be granted."""
     if not isinstance(authorization_details, list) or not 1 <= len(authorization_details) <= MOST_OBJECTS:
         return [f"authorization_details must be a list of 1 to {MOST_OBJECTS} objects."]
-    return [
+    problems = [
         f"Object {number}: {problem}"
         for number, each in enumerate(authorization_details, start=1)
         for problem in _object_problems(each)
     ]
+    return problems or list(_length_problems(authorization_details))
+
+
+def _length_problems(sound: list[Details]) -> Iterator[str]:
+    length = len(canonical.dumps(sound))
+    if length > LONGEST_DETAILS:
+        yield f"authorization_details may have {LONGEST_DETAILS:,} bytes, these have {length:,}: name fewer places."
 
 
 def _object_problems(each: object) -> Iterator[str]:
