@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
@@ -99,15 +99,8 @@ def agent_of_key(key: str) -> AgentCaller | None:
     Notes the use of the key, at most once in USED_EVERY.
     """
     rows = AgentKey.objects.select_related("agent__team", "agent__owner")
-    roles = Membership.objects.filter(person=OuterRef("agent__owner"), team=OuterRef("agent__team"), ended_at=None)
-    row = rows.filter(
-        Exists(roles),
-        digest=tokens.digest(key),
-        revoked_at=None,
-        agent__retired_at=None,
-        agent__owner__is_active=True,
-    ).first()
-    if row is None:
+    row = rows.filter(digest=tokens.digest(key), revoked_at=None, agent__retired_at=None).first()
+    if row is None or not answered_for(row.agent.owner_id, row.agent.team_id):
         return None
     before = now() - USED_EVERY
     if row.last_used_at is None or row.last_used_at < before:
@@ -118,16 +111,25 @@ def agent_of_key(key: str) -> AgentCaller | None:
 
 def session_of_token(token: str) -> SessionCaller | None:
     """Tokens of ended sessions still say whose they are: what they may do then is for each endpoint."""
-    rows = AgentSession.objects.filter(
-        token_digest=tokens.digest(token), agent__retired_at=None, person__is_active=True
-    )
-    found = rows.values_list("id", flat=True).first()
-    return SessionCaller(found) if found else None
+    rows = AgentSession.objects.filter(token_digest=tokens.digest(token), agent__retired_at=None)
+    row = rows.only("id", "person_id", "team_id").first()
+    return SessionCaller(row.id) if row and answered_for(row.person_id, row.team_id) else None
+
+
+def answered_for(person_id: uuid.UUID, team_id: uuid.UUID) -> bool:
+    """Whether the person for whom an agent works still has an account, and a role in its team."""
+    roles = Membership.objects.filter(person=person_id, person__is_active=True, team=team_id, ended_at=None)
+    return roles.exists()
 
 
 def reached(caller: Caller, agent_session_id: uuid.UUID) -> AgentSession:
-    """The session, if it is the caller's. Another's is not found, as if it did not exist."""
+    """The session, if it is the caller's. Another's is not found, as if it did not exist.
+
+    Held requests ask this at each look: who answers for the agent may have left meanwhile.
+    """
     agent_session = AgentSession.objects.filter(pk=agent_session_id).first()
     if agent_session is None or not caller.may_reach(agent_session):
         raise Refusal(Code.NOT_FOUND, "There is no such session, or it is not yours.")
+    if not answered_for(agent_session.person_id, agent_session.team_id):
+        raise Refusal(Code.UNAUTHENTICATED, "Nobody answers for this agent any more.")
     return agent_session

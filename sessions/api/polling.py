@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from audit.event import now
 from sessions import tokens
+from sessions.api.callers import answered_for
 from sessions.models import AgentSession
 from sessions.models.runs import EndReason, State
 
@@ -72,7 +73,7 @@ UNKNOWN = TokenRefused(Error.INVALID_GRANT, "This device code is not one of ours
 def answer(standing: Standing) -> TokenRefused | None:
     """Why there is no token (now); None where it may be given out."""
     if not standing.agent_lives:
-        return TokenRefused(Error.ACCESS_DENIED, "The agent was retired.")
+        return TokenRefused(Error.ACCESS_DENIED, "The agent was retired, or nobody answers for it any more.")
     if standing.state in _OVER:
         return TokenRefused(*_OVER[State(standing.state)])
     if standing.state == State.ENDED:
@@ -97,7 +98,7 @@ def standing_of(agent_session_id: uuid.UUID) -> Standing:
         state=row.state,
         end_reason=row.end_reason,
         given_out=row.token_digest is not None,
-        agent_lives=row.agent.retired_at is None,
+        agent_lives=row.agent.retired_at is None and answered_for(row.person_id, row.team_id),
     )
 
 

@@ -73,9 +73,13 @@ class Ending(Schema):
 )
 async def status(request: EitherRequest, session_id: uuid.UUID, watch: Query[Watch]) -> Session:
     """Say how the session stands; with `wait`, as soon as its state is another one."""
-    await in_thread(reached)(request.auth, session_id)
-    known = watch.state or (await in_thread(state_of)(session_id) if watch.wait else None)
-    await until(session_id, watch.wait, lambda: in_thread(state_of)(session_id), lambda state: state != known)
+
+    @in_thread
+    def look() -> str:
+        return reached(request.auth, session_id).state
+
+    known = watch.state or (await look() if watch.wait else None)
+    await until(session_id, watch.wait, look, lambda state: state != known)
     return await in_thread(session_of)(session_id)
 
 
@@ -98,10 +102,6 @@ async def end(request: EitherRequest, session_id: uuid.UUID, body: Ending | None
         return session_of(session_id)
 
     return await in_thread(work)()
-
-
-def state_of(agent_session_id: uuid.UUID) -> str:
-    return AgentSession.objects.values_list("state", flat=True).get(pk=agent_session_id)
 
 
 def session_of(agent_session_id: uuid.UUID) -> Session:
