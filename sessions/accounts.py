@@ -1,7 +1,6 @@
 """How people sign in: there is no open sign-up, and the second step's secrets are sealed like all others."""
 
 import base64
-from collections.abc import Mapping
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -20,21 +19,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Admins add people; nobody adds themselves."""
         return False
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Nothing: allauth would let anybody lock out anybody, from everywhere. See sessions/guessing.py."""
+
     def add_message(
         self, request: HttpRequest, level: int, message_template: str | None = None, *args: Any, **kwargs: Any
     ) -> None:
         """What the page shows by itself needs no message."""
         if message_template not in UNSAID:
             super().add_message(request, level, message_template, *args, **kwargs)
-
-
-def name_tried(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:
-    """Whose password was tried.
-
-    Failures count for the person and the address together: nobody locks out somebody else, or all who share an address.
-    """
-    tried = (credentials or {}).get("email") or request.POST.get("login", "")
-    return str(tried).strip().lower()
 
 
 class SecondStepAdapter(DefaultMFAAdapter):  # type: ignore[misc]

@@ -163,10 +163,15 @@ MFA_TOTP_TOLERANCE = 1
 MFA_ADAPTER = "sessions.accounts.SecondStepAdapter"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_USERNAME_CALLABLE = "sessions.accounts.name_tried"
+AXES_HANDLER = "sessions.guessing.Handler"
+AXES_USERNAME_CALLABLE = "sessions.guessing.name_tried"
 AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 SILENCED_SYSTEM_CHECKS = ["axes.W006"]
+# allauth counts second steps and requests here. In each process by itself: it fails where a shared cache does, and
+# nobody could sign in to kill while Valkey is down.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 SESSION_COOKIE_NAME = "drawbridge"
 SESSION_COOKIE_AGE = 12 * 3600

@@ -58,3 +58,14 @@ def test_recovery_code_opens_once(world):
         client = password_given(world.lead)
         client.post(reverse("mfa_authenticate"), {"code": first})
         assert client.get("/").status_code == expected
+
+
+def test_second_step_is_closed_after_five_wrong_codes(world):
+    secret = generate_totp_secret()
+    TOTP.activate(world.lead, secret)
+    client = password_given(world.lead)
+    for _ in range(5):
+        client.post(reverse("mfa_authenticate"), {"code": "000000"})
+    answer = client.post(reverse("mfa_authenticate"), {"code": code(secret)})
+    assert "Too many failed login attempts." in answer.content.decode()
+    assert client.get("/").status_code == 302
