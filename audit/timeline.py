@@ -13,6 +13,8 @@ from audit.event import OUTCOMES
 from audit.models import Event
 
 PAGE = 100
+# How far a search goes back before it asks whether to go on.
+MOST_LOOKED = 10_000
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,25 @@ def after(stream: uuid.UUID, seq: int, filters: Filters, limit: int = PAGE) -> t
     return [entry for entry in entries if filters.matches(entry)], looked
 
 
-def latest(stream: uuid.UUID, filters: Filters, before: int | None = None, limit: int = PAGE) -> list[Entry]:
-    """The newest matching entries (below `before`, if given), newest first."""
-    return list(_take(_newest_first(stream, before), filters, limit))
+@dataclass(frozen=True)
+class Page:
+    """Matching entries, newest first. Below `older` nobody has looked; None once the stream's beginning was reached."""
+
+    entries: list[Entry]
+    older: int | None
+
+
+def latest(stream: uuid.UUID, filters: Filters, before: int | None = None, limit: int = PAGE) -> Page:
+    """The newest matching entries (below `before`, if given), among the newest MOST_LOOKED."""
+    found: list[Entry] = []
+    looked = 1
+    for entry in _newest_first(stream, before):
+        looked = entry.seq
+        if filters.matches(entry):
+            found.append(entry)
+        if len(found) == limit:
+            break
+    return Page(found, looked if looked > 1 else None)
 
 
 def last_seq(stream: uuid.UUID) -> int:
@@ -81,18 +99,8 @@ def _newest_first(stream: uuid.UUID, before: int | None) -> Iterator[Entry]:
     rows = _rows(stream)
     if before is not None:
         rows = rows.filter(seq__lt=before)
-    for row in rows.order_by("-seq").iterator(chunk_size=PAGE * 5):
+    for row in rows.order_by("-seq")[:MOST_LOOKED].iterator(chunk_size=PAGE * 5):
         yield _entry(row)
-
-
-def _take(entries: Iterator[Entry], filters: Filters, limit: int) -> Iterator[Entry]:
-    taken = 0
-    for entry in entries:
-        if filters.matches(entry):
-            yield entry
-            taken += 1
-            if taken == limit:
-                return
 
 
 def _rows(stream: uuid.UUID) -> "QuerySet[Event]":

@@ -180,7 +180,7 @@ def _answer(entry: Entry) -> str:
 
 
 def _judge(entry: Entry) -> str:
-    """Who said that it cannot be, and in which sense."""
+    """Who said that it cannot be, and in which sense; all of it is what the agent says."""
     if entry.kind.startswith("db."):
-        return "PostgreSQL refused" if entry.outcome == DENIED else "PostgreSQL answered"
-    return "Refused" if entry.outcome == DENIED else "Failed"
+        return "It says that PostgreSQL refused" if entry.outcome == DENIED else "It says that PostgreSQL answered"
+    return "It says that it was refused" if entry.outcome == DENIED else "It says that it failed"

@@ -23,7 +23,7 @@ from sessions import policy
 from sessions.models import AgentSession, Person
 from sessions.parties import viewer
 from sessions.views.inbox import render_inbox
-from sessions.views.session import render_event, render_panel
+from sessions.views.session import render_each, render_panel
 from sessions.views.session_list import render_session_rows
 
 HEARTBEAT_S = 15.0
@@ -110,10 +110,14 @@ class SessionWatch:
         return person
 
     def look(self) -> Look:
-        """A page of what is new since the last look; the panel once there is no more."""
-        person = self.authorise()
+        """A page of what is new since the last look; the panel once there is no more.
+
+        The viewer is authorised after the reading: nothing that happened after they lost the right is ever sent.
+        """
         entries, looked = timeline.after(self.session_id, self.cursor, self.filters)
-        frames = [sse.frame("row", render_event(entry), entry.seq) for entry in entries]
+        person = self.authorise()
+        rows = zip(entries, render_each(entries), strict=True)
+        frames = [sse.frame("row", row, entry.seq) for entry, row in rows]
         more, self.cursor = looked > self.cursor, looked
         panel = "" if more else render_panel(self.session_id, person)
         if panel not in ("", self.panel):

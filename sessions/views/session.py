@@ -1,7 +1,7 @@
 """The page of one session, and the two fragments that keep it live."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -90,17 +90,17 @@ def render_panel(
 
 def render_event(entry: Entry) -> str:
     """One row of a timeline."""
-    return render_events([entry])
+    [row] = render_each([entry])
+    return row
 
 
-def render_events(entries: list[Entry]) -> str:
+def render_each(entries: Sequence[Entry]) -> list[str]:
+    """A row for each entry; whose names they need is asked once."""
     names = narration.names_of(entry.act for entry in entries)
-    rows = [(_row(entry, names),) for entry in entries]
-    return format_html_join("", "{}", rows)
-
-
-def _row(entry: Entry, names: Mapping[str, str]) -> str:
-    return render_to_string("audit/_event.html", {"entry": entry, "told": narration.tell(entry, names)})
+    return [
+        render_to_string("audit/_event.html", {"entry": entry, "told": narration.tell(entry, names)})
+        for entry in entries
+    ]
 
 
 def _timeline(agent_session: AgentSession, query: Mapping[str, str]) -> dict[str, Any]:
@@ -108,16 +108,18 @@ def _timeline(agent_session: AgentSession, query: Mapping[str, str]) -> dict[str
     after = timeline.last_seq(agent_session.pk)
     filters = Filters.from_query(query)
     before = _position(query.get("before", ""))
-    entries = timeline.latest(agent_session.pk, filters, before)
+    found = timeline.latest(agent_session.pk, filters, before)
     chosen = urlencode({name: query[name] for name in ("kind", "outcome", "q") if query.get(name)})
     return {
-        "events": render_events(entries),
+        "events": format_html_join("", "{}", ((row,) for row in render_each(found.entries))),
         "after": after,
         "filters": {"kind": query.get("kind", ""), "outcome": filters.outcome, "q": filters.text, "query": chosen},
         "kinds": KINDS,
         "outcomes": sorted(OUTCOMES),
         "live": before is None,
-        "older": entries[-1].seq if len(entries) == timeline.PAGE else None,
+        "older": found.older,
+        "full": len(found.entries) == timeline.PAGE,
+        "most_looked": timeline.MOST_LOOKED,
     }
 
 

@@ -8,7 +8,7 @@ from tests.factories import issue
 
 
 def told(stream):
-    entries = latest(stream, Filters())
+    entries = latest(stream, Filters()).entries
     names = narration.names_of(entry.act for entry in entries)
     return {entry.kind: narration.tell(entry, names) for entry in entries}
 

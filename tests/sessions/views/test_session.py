@@ -6,7 +6,7 @@ from django.urls import reverse
 from audit import log, timeline
 from audit.event import NewEvent
 from audit.timeline import Filters
-from sessions.views.session import render_event, render_panel
+from sessions.views.session import render_each, render_event, render_panel
 from tests.factories import issue
 
 
@@ -31,7 +31,7 @@ def page(client, agent_session, query=""):
 
 
 def newest(agent_session):
-    return timeline.latest(agent_session.id, Filters(), limit=1)[0]
+    return timeline.latest(agent_session.id, Filters(), limit=1).entries[0]
 
 
 def test_page_shows_the_grant_in_words_and_its_hash(world, browse):
@@ -106,6 +106,30 @@ def test_older_events_have_a_page_of_their_own(world, browse):
     assert "data-stream" not in older
 
 
+def test_long_search_stops_and_offers_to_go_on(world, browse, monkeypatch):
+    monkeypatch.setattr(timeline, "MOST_LOOKED", 3)
+    agent_session = world.approved()
+    for number in range(3):
+        report(agent_session, "tool.used", {"text": f"number {number}"})
+    html = page(browse(world.lead), agent_session, "?q=asked-long-ago")
+    assert "3 events were searched." in html
+    assert f'href="/sessions/{agent_session.id}/?q=asked-long-ago&amp;before=3" rel="next">Search older ones' in html
+
+
+def test_search_to_the_beginning_offers_nothing_older(world, browse):
+    html = page(browse(world.lead), world.approved(), "?q=nothing-like-it")
+    assert 'rel="next"' not in html
+
+
+def test_names_of_a_whole_page_are_asked_once(world, django_assert_num_queries):
+    agent_session = world.approved()
+    for number in range(20):
+        report(agent_session, "tool.used", {"text": f"number {number}"})
+    entries = timeline.latest(agent_session.id, Filters()).entries
+    with django_assert_num_queries(2):
+        assert len(render_each(entries)) == 22
+
+
 def test_nonsense_in_the_url_is_ignored(world, browse):
     html = page(browse(world.lead), world.approved(), "?before=x&outcome=maybe")
     assert html.count('class="event ') == 2
@@ -118,7 +142,7 @@ def test_refused_statement_is_told_with_the_answer(world):
     html = render_event(newest(agent_session))
     assert '<bdi>shipping-bot</bdi></b> ran <span class="said">as it reports</span>' in html
     assert "<code><bdi>SELECT * FROM payments</bdi></code>" in html
-    assert "PostgreSQL refused: permission denied for table payments" in html
+    assert "It says that PostgreSQL refused: permission denied for table payments" in html
     assert 'class="event is-denied"' in html
 
 
