@@ -50,9 +50,9 @@ class Spool:
             while self._waiting and self._thread.is_alive() and time.monotonic() < deadline:
                 self._changed.wait(0.1)
             left = len(self._waiting)
+        self._file.close()
         if not left:
             self._thread.join(within_s)
-            self._file.close()
             self._path.unlink(missing_ok=True)
         return left
 
@@ -84,7 +84,7 @@ class Spool:
         with self._changed:
             for _ in range(count):
                 self._waiting.popleft()
-            if not self._waiting:
+            if not self._waiting and not self._file.closed:
                 self._file.truncate(0)
             self._changed.notify_all()
 
