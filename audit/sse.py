@@ -19,6 +19,6 @@ def frame(event: str, data: str, event_id: int | None = None) -> str:
 
 def response(frames: AsyncIterator[str]) -> StreamingHttpResponse:
     streaming = StreamingHttpResponse(frames, content_type="text/event-stream")
-    streaming["Cache-Control"] = "no-cache, no-transform"
+    streaming["Cache-Control"] = "no-store, no-transform"
     streaming["X-Accel-Buffering"] = "no"
     return streaming

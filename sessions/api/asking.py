@@ -13,17 +13,19 @@ from pydantic import AfterValidator, ConfigDict, StrictInt
 from audit.event import now
 from sessions import lifecycle
 from sessions.api.callers import AgentRequest, agent_key, reached
-from sessions.api.problems import Problem
+from sessions.api.problems import Code, Problem, Refusal
 from sessions.api.standing import Session, session_of
 from sessions.api.threads import in_thread
 from sessions.errors import Invalid
 from sessions.models import Agent, AgentSession, Profile
+from sessions.models.runs import State
 from sessions.parties import agent_of
 from sessions.providers import registry
 
 router = Router(tags=["sessions"])
 
 LONGEST_PURPOSE = 500
+MOST_WAITING = 10
 _SPOOFING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -92,7 +94,7 @@ async def who_am_i(request: AgentRequest) -> Me:
 @router.post(
     "/sessions",
     auth=agent_key,
-    response={201: Asked, 400: Problem, 401: Problem, 413: Problem, 422: Problem},
+    response={201: Asked, 400: Problem, 401: Problem, 409: Problem, 413: Problem, 422: Problem},
     url_name="sessions",
     operation_id="askForSession",
 )
@@ -132,7 +134,16 @@ def _me(agent: Agent) -> Me:
     )
 
 
+def _refuse_more(agent: Agent) -> None:
+    """People decide one by one. Two requests of one moment may both pass: the lifecycle has the last word."""
+    waiting = AgentSession.objects.filter(agent=agent, state=State.REQUESTED).count()
+    if waiting >= MOST_WAITING:
+        said = f"{waiting} requests of this agent wait for a decision. Withdraw some, or wait until they are decided."
+        raise Refusal(Code.STATE_CONFLICT, said)
+
+
 def _ask(agent: Agent, body: Ask) -> Asked:
+    _refuse_more(agent)
     profile = Profile.objects.filter(team_id=agent.team_id, slug=body.profile, retired_at=None).first()
     if profile is None:
         raise Invalid([f"The team offers no profile {body.profile!r}."])

@@ -146,3 +146,17 @@ def test_a_wrong_method_is_a_problem(http: httpx.Client) -> None:
     answer = http.delete("/sessions")
 
     assert (answer.status_code, answer.json()["code"], answer.headers["allow"]) == (405, "method_not_allowed", "POST")
+
+
+def test_agent_with_ten_open_requests_is_told_to_wait(agent: Agent) -> None:
+    assert [agent.ask().status_code for _ in range(10)] == [201] * 10
+    refused = agent.ask()
+    assert (refused.status_code, refused.json()["code"]) == (409, "state_conflict")
+    assert refused.json()["detail"].startswith("10 requests of this agent wait for a decision.")
+
+
+def test_agent_that_withdraws_one_may_ask_again(agent: Agent) -> None:
+    for _ in range(10):
+        agent.ask().raise_for_status()
+    agent.post("/withdraw").raise_for_status()
+    assert agent.ask().status_code == 201
