@@ -10,6 +10,7 @@ from typing import Any
 from audit.event import DENIED, SUCCESS
 from audit.timeline import Entry
 from sessions.models import Agent, Person
+from sessions.parties import looks_like_ours
 from sessions.words import elapsed, plain, span
 
 Data = Mapping[str, Any]
@@ -44,8 +45,13 @@ def names_of(references: Iterable[str]) -> dict[str, str]:
     return {
         **SERVICES,
         **{f"person:{pk}": plain(name) for pk, name in people},
-        **{f"agent:{pk}": plain(name) for pk, name in agents},
+        **{f"agent:{pk}": _agent_name(name) for pk, name in agents},
     }
+
+
+def _agent_name(name: str) -> str:
+    """Names that look like ours are not given out any more; one that is there says that it is an agent's."""
+    return f"the agent “{plain(name)}”" if looks_like_ours(name) else plain(name)
 
 
 def tell(entry: Entry, names: Mapping[str, str]) -> Told:

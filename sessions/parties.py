@@ -1,5 +1,7 @@
 """Roles as the policy sees them, and names as events use them."""
 
+import re
+import unicodedata
 from collections import defaultdict
 from uuid import UUID
 
@@ -9,6 +11,8 @@ from sessions.policy import Viewer
 ISSUER = "service:issuer"
 REVOKER = "service:revoker"
 SWEEP = "service:sweep"
+# Words by which the timeline names what is ours.
+OURS = frozenset({"drawbridge", "issuer", "revoker", "sweep", "system"})
 
 
 def viewer(person: Person) -> Viewer:
@@ -26,3 +30,9 @@ def agent_of(agent_session: AgentSession) -> str:
 
 def person_of(agent_session: AgentSession) -> str:
     return f"person:{agent_session.person_id}"
+
+
+def looks_like_ours(name: str) -> bool:
+    """Whether a name would pass for one of our services, in whatever width, case or punctuation it is written."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", name).casefold())
+    return not OURS.isdisjoint(words)

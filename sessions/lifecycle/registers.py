@@ -15,14 +15,12 @@ from sessions.errors import Invalid, StateConflict
 from sessions.lifecycle.changes import demand
 from sessions.models import Agent, AgentKey, Membership, Person, Profile, ProfileVersion, Role, Team
 from sessions.models.agents import Framework
-from sessions.parties import viewer
+from sessions.parties import looks_like_ours, viewer
 from sessions.providers import registry
 
 HINT_CHARACTERS = 10
 # Its event repeats it.
 LONGEST_CONTENT = 40_000
-# Words by which the timeline names our own services.
-OURS = frozenset({"drawbridge", "issuer", "revoker", "sweep", "system"})
 LIMITS = {"duration": (60, 86_400), "credential_ttl": (60, 3_600), "decide_within": (60, 86_400)}
 
 
@@ -77,7 +75,7 @@ def end_role(membership_id: int, by: Person) -> Membership:
     """Take a role away. The last admin of a team stays one."""
     membership = Membership.objects.select_for_update(of=("self",)).select_related("team").get(pk=membership_id)
     # Two admins who end each other's role must not both find that the other one stays.
-    Team.objects.select_for_update().get(pk=membership.team_id)
+    Team.objects.select_for_update(no_key=True).get(pk=membership.team_id)
     demand(policy.may_manage_people(viewer(by), membership.team_id))
     others = Membership.objects.filter(team=membership.team, role=Role.ADMIN, ended_at=None).exclude(pk=membership.pk)
     if membership.role == Role.ADMIN and not others.exists():
@@ -93,7 +91,7 @@ def end_role(membership_id: int, by: Person) -> Membership:
 def register_agent(team: Team, owner: Person, name: str, framework: Framework) -> Agent:
     """A new agent, for which `owner` answers."""
     demand(policy.may_register_agent(viewer(owner), team.id))
-    if OURS & set(name.lower().split()):
+    if looks_like_ours(name):
         raise Invalid([f"Choose another name than {name!r}: it would look like a part of Drawbridge."])
     try:
         with transaction.atomic():

@@ -7,15 +7,27 @@ from audit import log, timeline
 from audit.event import NewEvent
 from sessions import lifecycle, narration
 from sessions.errors import Invalid
+from sessions.models import Agent
 from sessions.models.agents import Framework
 from sessions.views.session import render_event
 from tests.factories import World
 
 
-@pytest.mark.parametrize("name", ["The revoker", "Drawbridge", "system sweep", "ISSUER"])
+@pytest.mark.parametrize("name", ["The revoker", "Drawbridge", "ISSUER", "sweep-2", "the_system", "\uff32evoker!"])
 def test_agent_cannot_be_named_like_a_part_of_ours(world: World, name: str) -> None:
     with pytest.raises(Invalid, match="would look like a part of Drawbridge"):
         lifecycle.register_agent(world.team, world.requester, name, Framework.OTHER)
+
+
+@pytest.mark.parametrize("name", ["sweeper", "filesystem-bot", "release-bot", "Issue triage"])
+def test_agent_may_have_a_name_that_is_only_near_to_ours(world: World, name: str) -> None:
+    assert lifecycle.register_agent(world.team, world.requester, name, Framework.OTHER).name == name
+
+
+def test_agent_that_has_such_a_name_already_is_called_an_agent(world: World) -> None:
+    Agent.objects.filter(pk=world.agent.pk).update(name="The revoker")
+    told, _ = told_of(world, world.agent.reference)
+    assert told.actor == "the agent “The revoker”"
 
 
 def told_of(world: World, act: str) -> tuple[narration.Told, str]:
