@@ -46,12 +46,13 @@ def render_inbox(person: Person, csrf_token: str = "") -> str:
     waiting = deciding.count()
     cards = [_card(watcher, one) for one in deciding[:MOST_CARDS]]
     shown = [card.agent_session.pk for card in cards]
-    own = lookup.with_names().filter(person=person, state=State.REQUESTED).exclude(pk__in=shown)
+    own = lookup.with_names().filter(person=person, state=State.REQUESTED).exclude(pk__in=shown).order_by("decide_by")
     context = {
         "cards": cards,
         "deciding": waiting,
         "more": max(0, waiting - MOST_CARDS),
-        "waiting": [_card(watcher, one) for one in own.order_by("decide_by")[:MOST_CARDS]],
+        "waiting": [_card(watcher, one) for one in own[:MOST_CARDS]],
+        "more_of_own": max(0, own.count() - MOST_CARDS),
         "live": _live(watcher),
         "csrf_token": csrf_token,
     }

@@ -1,6 +1,7 @@
 """The inbox: what waits for me, what of mine waits for somebody else, and what is live."""
 
 from sessions import lifecycle
+from sessions.views import inbox as views_inbox
 from sessions.views.inbox import render_inbox
 from tests.factories import issue
 
@@ -77,3 +78,12 @@ def test_live_and_loaded_inbox_are_the_same_html(world, browse):
     page = browse(world.lead).get("/").content.decode()
     token = page.split('data-csrf="')[1].split('"')[0]
     assert render_inbox(world.lead, token).split('name="csrfmiddlewaretoken"')[0] in page
+
+
+def test_own_requests_beyond_the_fiftieth_are_counted(world, monkeypatch):
+    monkeypatch.setattr(views_inbox, "MOST_CARDS", 2)
+    for _ in range(3):
+        world.request()
+    html = render_inbox(world.requester)
+    assert html.count('<article class="card request"') == 2
+    assert "1 more of yours wait behind these." in html
