@@ -61,7 +61,25 @@ def test_nonsense_is_refused_with_reasons(agent: Agent, asked: dict[str, object]
     assert answer.json()["errors"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 30_000, b'"text"', b"null", b'{"purpose": "\\ud800"}'])
+GARBAGE = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[" * 30_000,
+    b'"text"',
+    b"null",
+    b'{"purpose": "\\ud800"}',
+    b'{"profile": "warehouse-orders", "purpose": "x", "duration": ' + b"9" * 5_000 + b"}",
+    b'{"profile": "warehouse-orders", "purpose": "x", "duration": NaN}',
+    b'{"profile": "warehouse-orders", "purpose": "a\\u0000b"}',
+    b'{"profile": "warehouse-orders", "purpose": "x", "authorization_details": [{"type": '
+    + b"[" * 900
+    + b"]" * 900
+    + b"}]}",
+]
+
+
+@pytest.mark.parametrize("body", GARBAGE, ids=range(len(GARBAGE)))
 def test_garbage_is_refused(http: httpx.Client, world: factories.World, body: bytes) -> None:
     answer = http.post("/sessions", content=body, headers=bearer(world.key))
 
@@ -160,3 +178,11 @@ def test_agent_that_withdraws_one_may_ask_again(agent: Agent) -> None:
         agent.ask().raise_for_status()
     agent.post("/withdraw").raise_for_status()
     assert agent.ask().status_code == 201
+
+
+def test_request_that_no_event_can_hold_is_a_problem(agent: Agent) -> None:
+    places = [f"postgresql://warehouse/public.{'t' * 50}{number:03}" for number in range(50)]
+    wide = {"type": "postgresql", "locations": places, "actions": ["read"], "limits": {"connections": 4}}
+    refused = agent.ask(authorization_details=[wide] * 12)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+    assert "may have 20,000 bytes" in refused.json()["detail"]
