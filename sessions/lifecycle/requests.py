@@ -19,7 +19,6 @@ from sessions.parties import SWEEP, viewer
 from sessions.providers import registry
 
 USER_CODE_TRIES = 5
-MOST_PENDING = 50
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ def request_session(agent: Agent, request: Request) -> Requested:
         problems.append(f"The duration must be between 60 and {content['limits']['duration']} seconds.")
     if not request.purpose.strip():
         problems.append("Say what the session is for: the lead reads it.")
-    if AgentSession.objects.filter(agent=agent, state=State.REQUESTED).count() >= MOST_PENDING:
-        problems.append(f"{MOST_PENDING} requests of this agent wait for a decision already: withdraw some first.")
     if problems:
         raise Invalid(problems)
     at = now()

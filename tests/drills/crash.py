@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from stack.supervisor import Supervisor
 VICTIMS = ("web", "worker-revoke", "worker-issue", "beat")
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 AT_ONCE = 4
+AGENTS = 16
 SETTLE_S = 120.0
 
 
@@ -77,8 +79,8 @@ def run(stack: Stack, sessions: int, seed: int) -> Report:
         dice = random.Random(seed + 1)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             jobs = [
-                pool.submit(_live_one, AgentActor(url, world.key), lead, ledger, random.Random(dice.random()))
-                for _ in range(sessions)
+                pool.submit(_live_one, AgentActor(url, key), lead, ledger, random.Random(dice.random()))
+                for key in islice(cycle(_keys(world)), sessions)
             ]
         chaos.stop()
         broken = [f"driver: {job.exception()!r}" for job in jobs if job.exception() is not None]
@@ -86,6 +88,18 @@ def run(stack: Stack, sessions: int, seed: int) -> Report:
     return Report(
         len(ledger.sessions), ledger.used, len(ledger.acknowledged), ledger.wounds, time.monotonic() - began, problems
     )
+
+
+def _keys(world: Any) -> list[str]:
+    """Keys of several agents: an answer that was lost leaves a request open, and an agent may have but a few."""
+    from sessions import lifecycle
+    from sessions.models.agents import Framework
+
+    agents = [
+        lifecycle.register_agent(world.team, world.requester, f"bot {number}", Framework.OTHER)
+        for number in range(AGENTS)
+    ]
+    return [lifecycle.issue_agent_key(agent, world.requester)[1] for agent in agents]
 
 
 class Chaos:
