@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, connections
 
 from sessions import lifecycle
 from sessions.models import AgentSession
 from sessions.views.kill import _insist
 from tests import factories
+from tests.waiting import eventually
 
 PATIENCE_S = 9.0
 
@@ -52,6 +53,14 @@ def kill_in_thread(agent_session: AgentSession, by: object) -> float:
     return time.monotonic() - began
 
 
+def somebody_waits() -> bool:
+    """Whether a connection waits for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        [count] = cursor.fetchone()
+    return bool(count)
+
+
 @pytest.mark.usefixtures("committed")
 def test_kill_does_not_wait_for_the_log() -> None:
     world = factories.world()
@@ -74,6 +83,7 @@ def test_kill_does_not_wait_for_one_who_waits_for_the_log() -> None:
     with held("SELECT 1 FROM audit_stream WHERE id = %s FOR UPDATE", credential.agent_session_id):
         delivery = threading.Thread(target=deliver)
         delivery.start()
+        eventually(somebody_waits)
         assert kill_in_thread(credential.agent_session, world.security) < PATIENCE_S
         delivery.join()
 

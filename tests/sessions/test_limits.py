@@ -8,18 +8,9 @@ from django.db import connections
 
 from sessions import lifecycle
 from sessions.errors import Invalid, LifecycleError
-from sessions.lifecycle import requests
 from sessions.models import Membership, Role
 from tests import factories
 from tests.factories import CONTENT, READ_ORDERS, World
-
-
-def test_agent_with_many_open_requests_gets_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "MOST_PENDING", 2)
-    world.request()
-    world.request()
-    with pytest.raises(Invalid, match="2 requests of this agent wait for a decision already"):
-        world.request()
 
 
 def wide(objects: int, places: int) -> list[dict[str, Any]]:
