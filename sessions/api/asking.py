@@ -135,7 +135,7 @@ def _me(agent: Agent) -> Me:
 
 
 def _refuse_more(agent: Agent) -> None:
-    """People decide one by one. Two requests of one moment may both pass: the lifecycle has the last word."""
+    """People decide one by one. It spares readers and counts without a lock: requests of one moment may both pass."""
     waiting = AgentSession.objects.filter(agent=agent, state=State.REQUESTED).count()
     if waiting >= MOST_WAITING:
         said = f"{waiting} requests of this agent wait for a decision. Withdraw some, or wait until they are decided."
