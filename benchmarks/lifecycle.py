@@ -9,15 +9,11 @@ hvac in one thread, with nothing around them, and is observed in the same way.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 from uuid import UUID
@@ -29,8 +25,8 @@ from rich.progress import track
 from rich.table import Table
 
 from stack import Stack
+from tests.drills.stage import standing, wait_for_web
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 WARM_UP = 3
 REST_S = 0.1
 # What OpenBao's documentation suggests, and an end to open sessions; ours waits for them and would slow the bare side.
@@ -115,13 +111,11 @@ class CutOff:
 def measure(stack: Stack, sessions: int) -> dict[str, dict[str, float]]:
     from tests import factories
     from tests.actors import AgentActor, PersonActor
-    from tests.drills.crash import _wait_for
 
-    url = stack.environment()["DRAWBRIDGE_URL"]
     world = factories.world()
     samples: dict[str, list[float]] = {"approve": [], "kill": [], "bare_approve": [], "bare_kill": []}
     with stack.processes("web", "worker-revoke", "worker-issue", "beat"):
-        _wait_for(url)
+        url = wait_for_web(stack)
         lead, bare = PersonActor(url, world.lead), Bare()
         for _ in track(range(sessions + WARM_UP), "sessions", console=Console(stderr=True)):
             approve, kill = one_session(AgentActor(url, world.key), lead)
@@ -195,25 +189,13 @@ def table(results: dict[str, dict[str, float]]) -> Table:
     return made
 
 
-def with_stack(act: Callable[[Stack], dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """A migrated stack, and Django set up on it."""
-    with Stack.temporary() as stack:
-        environment = stack.environment()
-        os.environ.update(environment, DJANGO_SETTINGS_MODULE="webapp.settings")
-        owner = {**os.environ, "DATABASE_URL": environment["DATABASE_OWNER_URL"]}
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=REPOSITORY, env=owner, check=True)
-        import django
-
-        django.setup()
-        return act(stack)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="script/bench lifecycle", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--sessions", type=int, default=50)
     chosen = parser.parse_args()
-    results = with_stack(lambda stack: measure(stack, chosen.sessions))
+    with standing() as stack:
+        results = measure(stack, chosen.sessions)
     if chosen.json:
         print(json.dumps(results))
     else:

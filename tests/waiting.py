@@ -14,3 +14,13 @@ def eventually(look: Callable[[], T], timeout_s: float = 15.0, pause_s: float = 
         assert time.monotonic() < ends, f"not within {timeout_s:g} s; the last answer was {found!r}"
         time.sleep(pause_s)
     return found
+
+
+def becomes(condition: Callable[[], bool], within_s: float) -> bool:
+    """Whether a condition becomes true in this time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -65,9 +65,6 @@ class _Bearer(HttpBearer):
             return None
         return self.authenticate(request, token.strip())
 
-    async def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
-        raise NotImplementedError
-
 
 class AgentKeyAuth(_Bearer):
     """`Authorization: Bearer dbk_...`"""

@@ -6,9 +6,7 @@ that no live session owns, no session may be stuck, no acknowledged event lost o
     script/drill crash [SESSIONS] [SEED]
 """
 
-import os
 import random
-import subprocess
 import sys
 import threading
 import time
@@ -17,7 +15,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +23,9 @@ import redis
 
 from stack import Stack
 from stack.supervisor import Supervisor
+from tests.drills.stage import standing, wait_for_web
 
 VICTIMS = ("web", "worker-revoke", "worker-issue", "beat")
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 AT_ONCE = 4
 AGENTS = 16
 SETTLE_S = 120.0
@@ -71,8 +68,7 @@ def run(stack: Stack, sessions: int, seed: int) -> Report:
     world = factories.world()
     ledger = Ledger(others=set().union(*_names_alive(stack).values()))
     with stack.processes(*VICTIMS) as running, ExitStack() as running_until:
-        url = stack.environment()["DRAWBRIDGE_URL"]
-        _wait_for(url)
+        url = wait_for_web(stack)
         lead = running_until.enter_context(closing(PersonActor(url, world.lead)))
         chaos = Chaos(stack, running, ledger, random.Random(seed))
         chaos.thread.start()
@@ -286,29 +282,10 @@ def _events_wrong(ledger: Ledger) -> list[str]:
     return problems
 
 
-def _wait_for(url: str) -> None:
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends:
-        try:
-            if httpx.get(f"{url}/healthz").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError("the web process did not come up within a minute")
-
-
 def main(arguments: list[str]) -> int:
     sessions = int(arguments[0]) if arguments else 200
     seed = int(arguments[1]) if len(arguments) > 1 else random.SystemRandom().randrange(10**6)
-    with Stack.temporary() as stack:
-        environment = stack.environment()
-        os.environ.update(environment, DJANGO_SETTINGS_MODULE="webapp.settings")
-        owner = {**os.environ, "DATABASE_URL": environment["DATABASE_OWNER_URL"]}
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=REPOSITORY, env=owner, check=True)
-        import django
-
-        django.setup()
+    with standing() as stack:
         report = run(stack, sessions, seed)
     print(f"seed {seed}: {report.sessions} sessions ({report.used} used their credential) in {report.seconds:.0f} s")
     print("wounds: " + ", ".join(f"{name} {count}" for name, count in sorted(report.wounds.items())))

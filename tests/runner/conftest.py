@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from sessions.models import AgentSession
 from tests import factories
 from tests.serving import REPOSITORY, approve, server
+from tests.waiting import becomes
 
 __all__ = ["server"]
 
@@ -95,12 +96,4 @@ def runner(tmp_path: Path, server: str, world: factories.World) -> Iterator[Runn
 def eventually() -> Callable[[Callable[[], bool]], bool]:
     """Whether something becomes so within twenty seconds."""
 
-    def wait(condition: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + 20
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
-
-    return wait
+    return partial(becomes, within_s=20)

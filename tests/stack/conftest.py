@@ -3,11 +3,13 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import becomes
 
 
 @pytest.fixture
@@ -23,15 +25,7 @@ def data_folder() -> Iterator[Path]:
 def eventually() -> Callable[[Callable[[], bool]], bool]:
     """Whether a condition becomes true within fifteen seconds."""
 
-    def wait(condition: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + 15
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.05)
-        return True
-
-    return wait
+    return partial(becomes, within_s=15)
 
 
 @pytest.fixture
