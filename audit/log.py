@@ -5,16 +5,50 @@ gaps, and a lower number was committed first. An event that is sent twice is sto
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from psycopg import sql
 
 from audit import notices
-from audit.event import NewEvent, body, content_of, from_content, now
-from audit.models import DeferredEvent, Event
+from audit.event import NewEvent, body, from_content, now
+from audit.models import DeferredEvent, Event, Outcome
 
 PATIENCE_MS = 500
+OUTCOMES = {choice.label: choice.value for choice in Outcome}
+COLUMNS = {
+    "id": "uuid",
+    "stream": "uuid",
+    "seq": "int8",
+    "occurred_at": "timestamptz",
+    "recorded_at": "timestamptz",
+    "outcome": "int2",
+    "kind": "text",
+    "actor": "text",
+    "host": "text",
+    "path": "text",
+    "body": "bytea",
+}
+NAMES = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+COPY = sql.SQL("COPY audit_event ({}) FROM STDIN (FORMAT BINARY)").format(NAMES)
+INSERT = sql.SQL("INSERT INTO audit_event ({}) VALUES ({})").format(
+    NAMES, sql.SQL(", ").join(sql.Placeholder() * len(COLUMNS))
+)
+ADVANCE = """
+INSERT INTO audit_stream AS s (id, last_seq) VALUES (%s, %s)
+ON CONFLICT (id) DO UPDATE SET last_seq = s.last_seq + EXCLUDED.last_seq RETURNING last_seq
+"""
+RUN = """
+WITH advanced AS (
+    INSERT INTO audit_stream AS s (id, last_seq) VALUES (%s, %s)
+    ON CONFLICT (id) DO UPDATE SET last_seq = s.last_seq + EXCLUDED.last_seq RETURNING id, last_seq
+)
+INSERT INTO audit_run (stream, first_seq, last_seq)
+SELECT id, last_seq - %s + 1, last_seq FROM advanced RETURNING last_seq
+"""
+Row = tuple[uuid.UUID, uuid.UUID, int, datetime, datetime, int, str, str | None, str | None, str | None, bytes]
 
 
 class Answer(StrEnum):
@@ -26,32 +60,52 @@ class Answer(StrEnum):
 def append(event: NewEvent) -> Event:
     """Write one event in the caller's transaction."""
     _require_transaction()
-    [row] = _insert(event.stream, [event])
-    return row
+    [row] = _rows(event.stream, [event])
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT, row)
+    _tell(event.stream)
+    return Event(**dict(zip(COLUMNS, row, strict=True)))
 
 
 def append_batch(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
     """Write the events that are new, in their order; say of each whether it is stored, known, or another's id."""
     _require_transaction()
-    _lock(stream)
-    known = dict(Event.objects.filter(id__in=[event.id for event in events]).values_list("id", "body"))
+    if not events:
+        return []
+    if len({event.id for event in events}) == len(events):
+        try:
+            with transaction.atomic():
+                _copy(_rows(stream, events))
+        except IntegrityError:  # some of them are there already: look which
+            pass
+        else:
+            _tell(stream)
+            return [Answer.STORED] * len(events)
+    return _append_unknown(stream, events)
+
+
+def _append_unknown(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
+    _advance(stream, 0)
+    known = {row.id: row for row in Event.objects.filter(id__in={event.id for event in events})}
     fresh: dict[uuid.UUID, NewEvent] = {}
     answers = []
     for event in events:
-        if event.id in known:
-            same = content_of(bytes(known[event.id])) == event.content()
+        if row := known.get(event.id):
+            same = row.stream == stream and bytes(row.body) == body(event, row.seq, row.recorded_at)
             answers.append(Answer.KNOWN if same else Answer.CONFLICT)
         elif event.id in fresh:
             answers.append(Answer.KNOWN if fresh[event.id].content() == event.content() else Answer.CONFLICT)
         else:
             fresh[event.id] = event
             answers.append(Answer.STORED)
-    _insert(stream, list(fresh.values()))
+    if fresh:
+        _copy(_rows(stream, list(fresh.values())))
+        _tell(stream)
     return answers
 
 
 def append_or_defer(event: NewEvent) -> None:
-    """For a kill alone: if the log cannot be written now, queue the event durably and go on."""
+    """For a kill, and for what must not fail with the log: if it cannot be written now, queue it durably and go on."""
     _require_transaction()
     try:
         with transaction.atomic():
@@ -63,7 +117,7 @@ def append_or_defer(event: NewEvent) -> None:
 
 
 def append_deferred(limit: int = 100) -> int:
-    """Move events that a kill had to defer into the log. Returns how many."""
+    """Move events that had to be deferred into the log. Returns how many."""
     moved = 0
     for deferred in DeferredEvent.objects.order_by("deferred_at")[:limit]:
         with transaction.atomic():
@@ -73,43 +127,50 @@ def append_deferred(limit: int = 100) -> int:
     return moved
 
 
-def _insert(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Event]:
-    if not events:
-        return []
+def _rows(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Row]:
+    """The events at their places, which are taken under the stream's lock."""
+    for event in events:
+        _ = event.parts  # what is too long is refused before a place is taken
     first = _advance(stream, len(events))
     recorded_at = now()
-    rows = [
-        Event(
-            id=event.id,
-            stream=stream,
-            seq=seq,
-            kind=event.kind,
-            outcome=event.outcome,
-            occurred_at=event.occurred_at,
-            recorded_at=recorded_at,
-            body=body(event, seq, recorded_at),
+    return [
+        (
+            event.id,
+            stream,
+            seq,
+            event.occurred_at,
+            recorded_at,
+            OUTCOMES[event.outcome],
+            event.kind,
+            event.actor,
+            event.host,
+            event.path,
+            body(event, seq, recorded_at),
         )
         for seq, event in enumerate(events, first)
     ]
-    Event.objects.bulk_create(rows)
-    notices.after_commit(notices.stream_topic(stream))
-    return rows
 
 
-def _lock(stream: uuid.UUID) -> None:
-    _advance(stream, 0)
+def _copy(rows: Iterable[Row]) -> None:
+    with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        copy.set_types(list(COLUMNS.values()))
+        for row in rows:
+            copy.write_row(row)
 
 
 def _advance(stream: uuid.UUID, count: int) -> int:
-    """Take the stream's lock and the next `count` numbers; returns the first of them."""
+    """Take the stream's lock and a run of the next `count` numbers; returns the first of them."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO audit_stream AS s (id, last_seq) VALUES (%s, %s) "
-            "ON CONFLICT (id) DO UPDATE SET last_seq = s.last_seq + %s RETURNING last_seq",
-            [stream, count, count],
-        )
+        if count:
+            cursor.execute(RUN, [stream, count, count])
+        else:
+            cursor.execute(ADVANCE, [stream, 0])
         [last] = cursor.fetchone()
     return int(last) - count + 1
+
+
+def _tell(stream: uuid.UUID) -> None:
+    notices.after_commit(notices.stream_topic(stream))
 
 
 def _require_transaction() -> None:

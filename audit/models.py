@@ -1,7 +1,7 @@
-"""Rows of the log. Nothing here is ever changed or deleted: see migration 0002 for who enforces that."""
+"""Rows of the log. Events are never changed or deleted: see migration 0003 for who enforces that."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from audit.uuid7 import uuid7
 
@@ -16,29 +16,101 @@ class Stream(models.Model):
     last_seq = models.BigIntegerField(default=0)
 
 
+class Outcome(models.IntegerChoices):
+    SUCCESS = 0, "success"
+    FAILURE = 1, "failure"
+    DENIED = 2, "denied"
+
+
 class Event(models.Model):
     """One thing that happened. `body` is the canonical JSON that the log commits to; the columns repeat parts of it.
 
-    `leaf_index` is null until the integrator gives the row its place in the tree.
+    Partitioned by the month in `id`. `actor` is null where the session's own agent did it. Where the row stands in
+    the tree follows from its Run.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     stream = models.UUIDField()
     seq = models.BigIntegerField()
-    kind = models.CharField(max_length=64)
-    outcome = models.CharField(max_length=16)
     occurred_at = models.DateTimeField()
     recorded_at = models.DateTimeField()
+    outcome = models.SmallIntegerField(choices=Outcome.choices)
+    kind = models.TextField()
+    actor = models.TextField(null=True)  # noqa: DJ001 - absent is not empty, and takes no room
+    host = models.TextField(null=True)  # noqa: DJ001
+    path = models.TextField(null=True)  # noqa: DJ001
     body = models.BinaryField()
-    leaf_index = models.BigIntegerField(null=True, unique=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["stream", "seq"], name="event_stream_seq")]
         indexes = [
-            models.Index(fields=["stream", "kind", "seq"], name="event_stream_kind_seq"),
-            models.Index(fields=["recorded_at"], name="event_recorded_at"),
-            models.Index(fields=["id"], name="event_waiting", condition=Q(leaf_index=None)),
+            models.Index(fields=["stream", "kind", "seq"], name="event_kind"),
+            models.Index(fields=["stream", "host", "seq"], name="event_host", condition=Q(host__isnull=False)),
+            models.Index(fields=["stream", "actor", "seq"], name="event_actor", condition=Q(actor__isnull=False)),
+            models.Index(fields=["stream", "outcome", "seq"], name="event_outcome", condition=Q(outcome__gt=0)),
         ]
+
+
+class Run(models.Model):
+    """The events [first_seq, last_seq] of a stream that one transaction appended.
+
+    `first_leaf` is null until the integrator gives the run its place in the tree: the leaves from there on.
+    """
+
+    stream = models.UUIDField()
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+    first_leaf = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "first_seq"], name="run_stream_seq"),
+            models.UniqueConstraint(fields=["first_leaf"], name="run_first_leaf"),
+            models.CheckConstraint(condition=Q(last_seq__gte=F("first_seq")), name="run_not_empty"),
+        ]
+        indexes = [models.Index(fields=["id"], name="run_waiting", condition=Q(first_leaf=None))]
+
+
+class Head(models.Model):
+    """One row: how far the tree has come. `size` leaves have their places; `published_size` of them are signed for."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    size = models.BigIntegerField(default=0)
+    published_size = models.BigIntegerField(default=0)
+    published_root = models.BinaryField()
+    published_at = models.DateTimeField(null=True)
+    beat_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="head_one_row"),
+            models.CheckConstraint(condition=Q(published_size__lte=F("size")), name="head_signed_has_place"),
+        ]
+
+
+class Block(models.Model):
+    """The words of up to 64 neighbouring events of a stream: what a search looks at before it reads events."""
+
+    stream = models.UUIDField()
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "first_seq"], name="block_stream_seq")]
+
+
+class Density(models.Model):
+    """How many events of a kind occurred in five seconds of a stream, and between which numbers they stand."""
+
+    stream = models.UUIDField()
+    bucket = models.DateTimeField()
+    kind = models.TextField()
+    events = models.IntegerField()
+    refused = models.IntegerField()
+    first_seq = models.BigIntegerField()
+    last_seq = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["stream", "bucket", "kind"], name="density_bucket")]
 
 
 class DeferredEvent(models.Model):
@@ -48,3 +120,12 @@ class DeferredEvent(models.Model):
     stream = models.UUIDField()
     content = models.JSONField()
     deferred_at = models.DateTimeField(auto_now_add=True)
+
+
+class Health(models.Model):
+    """What is wrong with a part of the log now, in a sentence for people; a part without a row is well."""
+
+    part = models.CharField(max_length=32, primary_key=True)
+    problem = models.TextField()
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -271,3 +272,12 @@ def open_note(data: bytes, known: Iterable[Verifier]) -> Note:
     if not verified:
         raise UnsignedError([f"{found.name}+{found.key_id.hex()}" for found in others])
     return Note(text, tuple(verified), tuple(others))
+
+
+def keys_of(given: Sequence[str]) -> list[str]:
+    """Each a key, or a file with one key a line, oldest first."""
+    found: list[str] = []
+    for text in given:
+        lines = Path(text).read_text().splitlines() if Path(text).is_file() else [text]
+        found += [line.strip() for line in lines if line.strip()]
+    return found

@@ -265,19 +265,10 @@ class State:
             raise UnreachableError(f"the log is verified, but the state cannot be written: {error}") from error
 
 
-def keys_of(given: Sequence[str]) -> list[str]:
-    """Each a key, or a file with one key a line, oldest first."""
-    found: list[str] = []
-    for text in given:
-        lines = Path(text).read_text().splitlines() if Path(text).is_file() else [text]
-        found += [line.strip() for line in lines if line.strip()]
-    return found
-
-
 def policy_of(given: argparse.Namespace) -> Policy:
     """Raises FormatError."""
-    keys = tuple(VerifierKey.parse(text) for text in keys_of(given.key))
-    witnesses = tuple(WitnessKey.parse(text) for text in keys_of(given.witness))
+    keys = tuple(VerifierKey.parse(text) for text in note.keys_of(given.key))
+    witnesses = tuple(WitnessKey.parse(text) for text in note.keys_of(given.witness))
     least = len(witnesses) if given.quorum is None else given.quorum
     return Policy(given.origin or keys[-1].name, keys, Quorum(witnesses, least))
 

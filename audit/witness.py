@@ -191,7 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--key", type=Path, required=True, help="file with the witness's signing key")
     parser.add_argument("--new-key", metavar="NAME", help="write a new key to --key, print its verifier key, end")
     parser.add_argument("--folder", type=Path, help="where it keeps the last checkpoint of each log")
-    parser.add_argument("--log", action="append", default=[], metavar="VKEY", help="a key of a log; repeat")
+    parser.add_argument(
+        "--log", action="append", default=[], metavar="VKEY", help="a key of a log, or a file of them; repeat"
+    )
     parser.add_argument("--listen", default="127.0.0.1:8090", metavar="HOST:PORT")
     given = parser.parse_args(arguments)
     if given.new_key:
@@ -200,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.folder or not given.log:
         parser.error("--folder and --log are needed")
     cosigner = Cosigner(SigningKey.parse(given.key.read_text()))
-    witness = Witness(FolderStore(given.folder), cosigner, map(VerifierKey.parse, given.log))
+    witness = Witness(FolderStore(given.folder), cosigner, map(VerifierKey.parse, note.keys_of(given.log)))
     host, _, port = given.listen.rpartition(":")
     listening = server(witness, (host, int(port)))
     print(f"witness {cosigner.verifier} on {host}:{listening.server_address[1]}", flush=True)

@@ -20,6 +20,10 @@ PLACEHOLDERS = {
     "OPENBAO_SECRET_ID": "placeholder",
     "ENVELOPE_KEYS": "[]",
     "TARGETS": "{}",
+    "LOG_ORIGIN": "placeholder",
+    "LOG_VERIFIER_KEYS": "",
+    "LOG_STORE": "placeholder",
+    "LOG_HEAD_STORE": "placeholder",
 }
 
 

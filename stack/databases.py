@@ -17,10 +17,12 @@ WAREHOUSE = "warehouse"
 WAREHOUSE_OWNER = "warehouse_owner"
 ADMIN = "openbao_admin"
 CUTTER = "drawbridge_cutter"
+INTEGRATOR = "drawbridge_integrator"
 # Who may log in, and with which attributes; nobody here is a superuser.
 LOGINS: dict[str, LiteralString] = {
     OWNER: "NOCREATEDB NOCREATEROLE",
     APP: "NOCREATEDB NOCREATEROLE",
+    INTEGRATOR: "NOCREATEDB NOCREATEROLE",
     ADMIN: "NOCREATEDB CREATEROLE",
     CUTTER: "NOCREATEDB NOCREATEROLE",
 }

@@ -7,8 +7,9 @@ import secrets
 from pathlib import Path
 
 from stack.data_dir import DataDir
-from stack.databases import APP, CONTROL, CUTTER, OWNER, WAREHOUSE
+from stack.databases import APP, CONTROL, CUTTER, INTEGRATOR, OWNER, WAREHOUSE
 from stack.errors import StackError
+from stack.log_keys import log_environment
 from stack.postgres import Postgres, password_name
 from stack.valkey import Valkey
 
@@ -30,6 +31,7 @@ def environment(data_dir: Path) -> dict[str, str]:
         "DRAWBRIDGE_URL": f"http://127.0.0.1:{ports['web']}",
         "DATABASE_URL": postgres.url(CONTROL, APP),
         "DATABASE_OWNER_URL": postgres.url(CONTROL, OWNER),
+        "DATABASE_INTEGRATOR_URL": postgres.url(CONTROL, INTEGRATOR),
         "VALKEY_URL": Valkey(data, ports["valkey"]).url(),
         "OPENBAO_ADDR": f"http://127.0.0.1:{ports['openbao']}",
         "OPENBAO_ROLE_ID_FILE": str(data.path("secrets", "openbao-role-id")),
@@ -38,6 +40,7 @@ def environment(data_dir: Path) -> dict[str, str]:
         "ENVELOPE_KEYS_FILE": str(data.secret("envelope-keys.json", first_envelope_keys)),
         "TARGETS_FILE": str(write_targets(data, ports["postgres"])),
         "PEOPLE_FILE": str(data.path("people.json")),
+        **log_environment(data, ports["witness"]),
     }
 
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 
 from stack.errors import StackError
 
-PREFERRED = {"web": 8000, "postgres": 15432, "valkey": 16379, "openbao": 18200, "openbao_cluster": 18201}
+PREFERRED = {
+    "web": 8000,
+    "postgres": 15432,
+    "valkey": 16379,
+    "openbao": 18200,
+    "openbao_cluster": 18201,
+    "witness": 18090,
+}
 VARIABLES = {"web": "PORT", "postgres": "POSTGRES_PORT", "valkey": "VALKEY_PORT", "openbao": "OPENBAO_PORT"}
 # Below Linux's ephemeral range, so that no outgoing connection takes a port while its service restarts.
 FREE_RANGE = range(20_000, 32_000)

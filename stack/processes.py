@@ -11,16 +11,22 @@ from stack.process import Command
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKER = ("-A", "webapp", "worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
 WEB = ("webapp.asgi:application", "--host", "{host}", "--port", "{port}", "--no-access-log")
+WITNESS = ("--folder", "{data}/witness", "--key", "{data}/secrets/witness-key", "--log", "{data}/log.vkeys")
+WITNESS += ("--listen", "127.0.0.1:{witness}")
 WARNINGS = ("--loglevel", "WARNING")
 
 
 @dataclass(frozen=True)
 class Process:
-    """A Python module with its arguments; `{port}`, `{host}` and `{data}` in them are filled in."""
+    """A Python module with its arguments; `{port}`, `{host}`, `{data}` and `{witness}` in them are filled in.
+
+    `database` names the variable that holds its DATABASE_URL, where it is not the application's role.
+    """
 
     name: str
     module: str
     arguments: tuple[str, ...] = ()
+    database: str = "DATABASE_URL"
 
 
 # Revocation has a worker of its own, so that it never waits behind issuing.
@@ -29,6 +35,8 @@ PROCESSES = (
     Process("worker-revoke", "celery", (*WORKER, "-Q", "revoke", "-n", "revoke@%h", *WARNINGS)),
     Process("worker-issue", "celery", (*WORKER, "-Q", "issue,sweep", "-n", "issue@%h", *WARNINGS)),
     Process("beat", "celery", ("-A", "webapp", "beat", "-s", "{data}/beat-schedule", *WARNINGS)),
+    Process("integrator", "manage", ("integrate",), "DATABASE_INTEGRATOR_URL"),
+    Process("witness", "audit.witness", WITNESS),
     Process("rehearsal", "runner.rehearsal"),
 )
 
@@ -36,6 +44,8 @@ PROCESSES = (
 def command(process: Process, data_dir: Path, env: Mapping[str, str]) -> Command:
     """How to run one of them with the environment of a stack."""
     host = os.environ.get("WEB_HOST", "127.0.0.1")
-    arguments = [argument.format(port=env["PORT"], host=host, data=data_dir) for argument in process.arguments]
+    known = {"port": env["PORT"], "host": host, "data": data_dir, "witness": env["WITNESS_PORT"]}
+    arguments = [argument.format(**known) for argument in process.arguments]
     argv = (sys.executable, "-m", process.module, *arguments)
-    return Command(process.name, argv, {**env, "PYTHONUNBUFFERED": "1"}, cwd=REPOSITORY)
+    own = {"DATABASE_URL": env[process.database], "PYTHONUNBUFFERED": "1"}
+    return Command(process.name, argv, {**env, **own}, cwd=REPOSITORY)

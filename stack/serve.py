@@ -95,7 +95,7 @@ class Server:
             manage({**env, "DATABASE_URL": env["DATABASE_OWNER_URL"]}, "migrate", "--verbosity=0")
         with step("people and profiles"):
             manage(env, "seed_local")
-        with step("web, workers, beat"):
+        with step("web, workers, log"):
             self._start_processes(env)
 
     def _start_processes(self, env: Mapping[str, str]) -> None:

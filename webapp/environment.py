@@ -49,9 +49,14 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
-def document(name: str) -> Any:
-    """The JSON document in the file that NAME_FILE names."""
-    raw = text(name)
+def lines(name: str) -> list[str]:
+    """One value a line, as in a list of keys from oldest to newest."""
+    return [line.strip() for line in text(name).splitlines() if line.strip()]
+
+
+def document(name: str, default: Any = None) -> Any:
+    """A JSON document, mostly in the file that NAME_FILE names."""
+    raw = text(name, None if default is None else json.dumps(default))
     try:
         return json.loads(raw)
     except json.JSONDecodeError as error:

@@ -101,6 +101,7 @@ def _database(url: str) -> dict[str, object]:
 
 DATABASES = {"default": _database(env.text("DATABASE_URL"))}
 DATABASE_APP_ROLE = env.text("DATABASE_APP_ROLE", "drawbridge_app")
+DATABASE_INTEGRATOR_ROLE = env.text("DATABASE_INTEGRATOR_ROLE", "drawbridge_integrator")
 
 VALKEY_URL = env.text("VALKEY_URL")
 
@@ -111,6 +112,20 @@ OPENBAO_SECRET_ID = env.text("OPENBAO_SECRET_ID")
 OPENBAO_TIMEOUT_S = env.number("OPENBAO_TIMEOUT_S", 5, least=1)
 ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
+
+# The log: its name, who may be believed to have signed it, and where its files lie: a folder, or s3://bucket/prefix.
+# The signing keys are read by the integrator alone.
+LOG_ORIGIN = env.text("LOG_ORIGIN")
+LOG_VERIFIER_KEYS = env.lines("LOG_VERIFIER_KEYS")
+LOG_STORE = env.text("LOG_STORE")
+LOG_HEAD_STORE = env.text("LOG_HEAD_STORE")
+LOG_WITNESSES = env.document("LOG_WITNESSES", [])
+LOG_WITNESS_QUORUM = env.number("LOG_WITNESS_QUORUM", 0)
+S3_ENDPOINT_URL = env.text("S3_ENDPOINT_URL", "")
+ARCHIVE_STORE = env.text("ARCHIVE_STORE", "")
+ARCHIVE_RETAIN_DAYS = env.number("ARCHIVE_RETAIN_DAYS", 400, least=1)
+LOG_RETAIN_DAYS = env.number("LOG_RETAIN_DAYS", 400, least=1)
+TIMESTAMP_URL = env.text("TIMESTAMP_URL", "")
 
 ROTATION_OVERLAP_S = env.number("ROTATION_OVERLAP_S", 60, least=1)
 

@@ -29,7 +29,7 @@ def test_append_stores_the_canonical_bytes() -> None:
     row.refresh_from_db()
     content = canonical.loads(bytes(row.body))
     assert bytes(row.body) == canonical.dumps(content)
-    assert (content["seq"], content["data"], row.leaf_index) == (1, {"a": "é", "z": 1}, None)
+    assert (content["seq"], content["data"]) == (1, {"a": "é", "z": 1})
 
 
 @pytest.mark.django_db
@@ -89,7 +89,6 @@ def test_application_role_cannot_change_events(statement: str) -> None:
     "statement",
     [
         "UPDATE audit_event SET kind = 'x'",
-        "UPDATE audit_event SET leaf_index = 5, kind = 'x'",
         "DELETE FROM audit_event",
         "TRUNCATE audit_event",
     ],
@@ -101,14 +100,14 @@ def test_trigger_refuses_even_the_owner(committed: None, stack, statement: str) 
         superuser.execute(statement)
 
 
-def test_leaf_index_may_be_given_once(committed: None, stack) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_gets_its_place_once(committed: None, stack) -> None:  # type: ignore[no-untyped-def]
+    stream = uuid.uuid4()
     with transaction.atomic():
-        row = log.append(event(uuid.uuid4()))
+        log.append(event(stream))
     with stack.postgres.connect("drawbridge") as superuser:
-        superuser.autocommit = True
-        superuser.execute("UPDATE audit_event SET leaf_index = %s WHERE id = %s", [row.id.int % 10**15, row.id])
+        superuser.execute("UPDATE audit_run SET first_leaf = %s WHERE stream = %s", [stream.int % 10**15, stream])
         with pytest.raises(Exception, match="append-only"):
-            superuser.execute("UPDATE audit_event SET leaf_index = 6 WHERE id = %s", [row.id])
+            superuser.execute("UPDATE audit_run SET first_leaf = 6 WHERE stream = %s", [stream])
 
 
 def test_concurrent_writers_of_one_stream_leave_no_gap(committed: None) -> None:

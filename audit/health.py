@@ -1,0 +1,46 @@
+"""What is wrong with the log, for the pages. Whoever finds a problem reports it, and reports again when it is over."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import connection
+
+from audit.event import now
+from audit.models import Head, Health
+
+logger = structlog.get_logger()
+
+SILENT = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Problem:
+    part: str
+    problem: str
+    since: datetime
+
+
+def report(part: str, problem: str | None) -> None:
+    """Say what is wrong with a part ("log", "witness", "archive" ...), in a sentence; None once it is well."""
+    if problem is None:
+        Health.objects.filter(part=part).delete()
+        return
+    logger.error("log_problem", part=part, problem=problem)
+    at = now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_health AS h (part, problem, since, seen_at) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT (part) DO UPDATE SET problem = EXCLUDED.problem, seen_at = EXCLUDED.seen_at",
+            [part, problem, at, at],
+        )
+
+
+def problems() -> list[Problem]:
+    """All that is wrong now, the integrator's own silence included."""
+    found = [Problem(row.part, row.problem, row.since) for row in Health.objects.order_by("since")]
+    beat_at = Head.objects.values_list("beat_at", flat=True).get(pk=1)
+    if beat_at is not None and now() - beat_at > SILENT and not any(one.part == "log" for one in found):
+        text = "The integrator is not running: events are kept, and none of them is signed for until it is back."
+        found.insert(0, Problem("log", text, beat_at))
+    return found

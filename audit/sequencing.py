@@ -1,0 +1,173 @@
+"""Gives committed runs their places in the tree, under the head's row lock, and reads entries by their place.
+
+Promises: places are contiguous and, once committed, never change. A run has its place only together with what pages
+search and count it by.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from audit.errors import LogError
+from audit.event import now
+from audit.models import Head
+
+MOST_RUNS = 2_000
+MOST_EVENTS = 20_000
+BUCKET_S = 5
+# A search looks at the words of so many events at once, and at no more than the beginning of a very long event.
+BLOCK = 64
+LONGEST_SEARCHED = 7_500
+
+
+class LostRowsError(LogError):
+    """Events that were committed are not there any more: somebody took them out of the database."""
+
+    def __init__(self, stream: uuid.UUID, seq: int, index: int) -> None:
+        self.stream, self.seq, self.index = stream, seq, index
+        super().__init__(f"event {seq} of stream {stream}, entry {index} of the log, is missing from the database")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run without a place."""
+
+    id: int
+    stream: uuid.UUID
+    first_seq: int
+    last_seq: int
+
+    def __len__(self) -> int:
+        return self.last_seq - self.first_seq + 1
+
+
+def head() -> Head:
+    return Head.objects.get(pk=1)
+
+
+def sequence() -> int:
+    """Give places to what waits, the oldest first. Returns how many leaves have one after it."""
+    return _sequence() if _waiting() else head().size
+
+
+@transaction.atomic(durable=True)
+def _sequence() -> int:
+    locked = Head.objects.select_for_update().get(pk=1)
+    runs = _waiting()
+    leaves, size = [], locked.size
+    for run in runs:
+        leaves.append(size)
+        size += len(run)
+    ids = [run.id for run in runs]
+    with connection.cursor() as cursor:
+        cursor.execute(PLACE, [ids, leaves])
+        cursor.execute(COUNT, [BUCKET_S, ids])
+        cursor.execute(INDEX, [LONGEST_SEARCHED, ids, BLOCK])
+    Head.objects.filter(pk=1).update(size=size)
+    return size
+
+
+def _waiting() -> list[Waiting]:
+    """At least one run, and no more than MOST_EVENTS where there is more than one."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, [MOST_RUNS])
+        found = [Waiting(*row) for row in cursor.fetchall()]
+    total = 0
+    for count, run in enumerate(found):
+        total += len(run)
+        if total > MOST_EVENTS and count:
+            return found[:count]
+    return found
+
+
+def entries(first: int, end: int) -> list[bytes]:
+    """The bodies of leaves [first, end), which begin and end with a run. Raises LostRowsError."""
+    if first == end:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(ENTRIES, [first, end])
+        rows = cursor.fetchall()
+    _check_complete(first, end, [row[0] for row in rows])
+    return [bytes(row[1]) for row in rows]
+
+
+def _check_complete(first: int, end: int, found: Sequence[int]) -> None:
+    if len(found) == end - first:
+        return
+    lost = next(index for index, leaf in enumerate([*found, end], first) if leaf != index)
+    stream, seq = place_of(lost)
+    raise LostRowsError(stream, seq, lost)
+
+
+def place_of(leaf: int) -> tuple[uuid.UUID, int]:
+    """The stream and the number of the event at a leaf."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT stream, first_seq + %s - first_leaf FROM audit_run WHERE first_leaf <= %s "
+            "ORDER BY first_leaf DESC LIMIT 1",
+            [leaf, leaf],
+        )
+        stream, seq = cursor.fetchone()
+    return stream, int(seq)
+
+
+def leaf_of(stream: uuid.UUID, seq: int) -> int | None:
+    """The leaf of an event; None while it has none."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT first_leaf + %s - first_seq FROM audit_run WHERE stream = %s AND first_seq <= %s "
+            "AND last_seq >= %s ORDER BY first_seq DESC LIMIT 1",
+            [seq, stream, seq, seq],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def published(size: int, root: bytes) -> None:
+    """Remember what was signed for, to compare with at the next start."""
+    at = now()
+    Head.objects.filter(pk=1, published_size__lte=size).update(
+        published_size=size, published_root=root, published_at=at, beat_at=at
+    )
+
+
+def beat() -> None:
+    Head.objects.filter(pk=1).update(beat_at=now())
+
+
+WAITING = "SELECT id, stream, first_seq, last_seq FROM audit_run WHERE first_leaf IS NULL ORDER BY id LIMIT %s"
+PLACE = """
+UPDATE audit_run AS run SET first_leaf = placed.leaf
+FROM unnest(%s::bigint[], %s::bigint[]) AS placed (id, leaf) WHERE run.id = placed.id
+"""
+ENTRIES = """
+SELECT run.first_leaf + event.seq - run.first_seq AS leaf, event.body
+FROM audit_run AS run JOIN audit_event AS event
+    ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq
+WHERE run.first_leaf >= %s AND run.first_leaf < %s ORDER BY leaf
+"""
+COUNT = """
+INSERT INTO audit_density AS d (stream, bucket, kind, events, refused, first_seq, last_seq)
+SELECT event.stream, date_bin(make_interval(secs => %s), event.occurred_at, 'epoch'), event.kind, count(*),
+    count(*) FILTER (WHERE event.outcome > 0), min(event.seq), max(event.seq)
+FROM audit_run AS run JOIN audit_event AS event
+    ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq
+WHERE run.id = ANY(%s) GROUP BY 1, 2, 3
+ON CONFLICT (stream, bucket, kind) DO UPDATE SET
+    events = d.events + EXCLUDED.events, refused = d.refused + EXCLUDED.refused,
+    first_seq = least(d.first_seq, EXCLUDED.first_seq), last_seq = greatest(d.last_seq, EXCLUDED.last_seq)
+"""
+# Letters, digits and underscores are words; everything between them is not. Searched are the kind and `data`, which is
+# taken as text and never parsed: JSON may hold a \u0000 that PostgreSQL refuses, and one event must not stop the log.
+INDEX = r"""
+INSERT INTO audit_block (stream, first_seq, last_seq, words)
+SELECT event.stream, min(event.seq), max(event.seq), strip(to_tsvector('simple', string_agg(
+    left(regexp_replace(regexp_replace(
+        event.kind || ' ' || substring(convert_from(event.body, 'UTF8') FROM '"data":(.*),"id":"'),
+        '\\(u[0-9a-f]{4}|.)', ' ', 'g'), '[^[:alnum:]_]+', ' ', 'g'), %s), ' ')))
+FROM audit_run AS run JOIN audit_event AS event
+    ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq
+WHERE run.id = ANY(%s) GROUP BY event.stream, run.id, (event.seq - run.first_seq) / %s
+"""
