@@ -6,6 +6,7 @@ Imports of what is slow stand in the commands, so that --help answers at once.
 import functools
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -16,6 +17,7 @@ from runner.errors import RunnerError, Usage
 if TYPE_CHECKING:
     from runner.client import Client
     from runner.settings import Stored
+    from runner.spool import Spool
 
 EXIT_CODES = """
 Exit codes: 2 usage, 3 denied, 4 nobody decided in time, 5 the server does not answer, 6 the server refused,
@@ -147,14 +149,16 @@ def end(session: Session = None) -> None:
     """End a session, or take the request back. Its credentials are revoked."""
     from runner import settings
     from runner.client import Client
-    from runner.spool import Spool
+    from runner.segments import Taken
 
     stored = settings.load(session)
     client = Client(stored.url)
     if stored.token is None:
         print(_end_without_token(client, stored.session_id))
         return
-    Spool(client, stored.token, stored.session_id, settings.spool_file(stored.session_id)).close()
+    # A command that is still running in it sends its own events.
+    with suppress(Taken):
+        _spool(client, stored).close()
     client.end(stored.token, stored.session_id)
     print("Ended. Its credentials are being revoked.")
 
@@ -207,12 +211,11 @@ def _collected(client: "Client", stored: "Stored") -> "Stored":
 
 
 def _run_in(client: "Client", stored: "Stored", command: list[str], *, ends: bool) -> int:
-    from runner import settings
-    from runner.execution import Execution, say
-    from runner.spool import Spool
+    from runner.execution import Execution
+    from runner.spool import say
 
     assert stored.token is not None
-    spool = Spool(client, stored.token, stored.session_id, settings.spool_file(stored.session_id))
+    spool = _spool(client, stored)
     code = None
     try:
         code = Execution(client, stored.token, stored.session_id, spool).run(command)
@@ -225,9 +228,18 @@ def _run_in(client: "Client", stored: "Stored", command: list[str], *, ends: boo
     return code
 
 
+def _spool(client: "Client", stored: "Stored") -> "Spool":
+    """What was reported in this session and not sent yet, and what will be."""
+    from runner import settings
+    from runner.spool import Spool
+
+    assert stored.token is not None
+    return Spool(settings.spool_file(stored.session_id), functools.partial(client.report, stored.token))
+
+
 def _end_quietly(client: "Client", stored: "Stored", code: int | None) -> None:
     """The session was for this command alone. That it is over already, or nobody answers, changes nothing."""
-    from runner.execution import say
+    from runner.spool import say
 
     assert stored.token is not None
     try:

@@ -1,15 +1,21 @@
 """The control plane's API. Every failure is a RunnerError; none of them repeats a key or a token."""
 
+import gzip
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from runner.errors import Denied, Lapsed, Refused, Unreachable
-from runner.shapes import Asked, Credential, CredentialFacts, Event, Granted, Me, Receipt, Status
+from runner.errors import Busy, Denied, Lapsed, Refused, Unreachable
+from runner.shapes import Asked, Credential, CredentialFacts, Granted, Me, Receipt, Status
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 CONNECT_S, ANSWER_S = 5.0, 20.0
+# How long a busy server is left alone if it does not say, and at most.
+WAIT_S, LONGEST_WAIT_S = 5.0, 300.0
 
 
 class Pending(Exception):
@@ -85,10 +91,20 @@ class Client:
             self._call("POST", f"/sessions/{session_id}/credentials/{credential_id}/replace", token)
         )
 
-    def report(self, token: str, session_id: str, events: Sequence[Event]) -> list[Receipt]:
-        batch = {"events": [event.content() for event in events]}
-        raw = self._call("POST", f"/sessions/{session_id}/events", token, json=batch)
-        return [Receipt.read(one) for one in raw["events"]]
+    def report(self, token: str, lines: Sequence[bytes]) -> list[Receipt]:
+        """Events of the token's session, each a line of JSON with its end. One receipt for each, in their order."""
+        body, headers = b"".join(lines), {"Content-Type": "application/x-ndjson"}
+        packed = gzip.compress(body, compresslevel=5, mtime=0)
+        if len(packed) < len(body):
+            body, headers["Content-Encoding"] = packed, "gzip"
+        raw = self._call("POST", "/events", token, content=body, headers=headers)
+        try:
+            receipts = [Receipt.read(one) for one in raw["events"]]
+        except (KeyError, TypeError) as error:
+            raise Unreachable(f"{self.url} answered something else than receipts.") from error
+        if len(receipts) != len(lines):
+            raise Unreachable(f"{self.url} answered for {len(receipts)} of {len(lines)} events.")
+        return receipts
 
     def end(self, token: str, session_id: str, exit_code: int | None = None, summary: str | None = None) -> Status:
         said = {"exit_code": exit_code, "summary": summary}
@@ -105,7 +121,7 @@ class Client:
         return _json(answer)
 
     def _send(self, method: str, path: str, bearer: str | None, wait_s: int, **parts: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        headers = {**parts.pop("headers", {}), **({"Authorization": f"Bearer {bearer}"} if bearer else {})}
         if wait_s and method == "POST":
             headers["Prefer"] = f"wait={wait_s}"
         patience = httpx.Timeout(ANSWER_S + wait_s, connect=CONNECT_S)
@@ -115,9 +131,23 @@ class Client:
             raise Unreachable(f"{self.url} does not answer: {error or type(error).__name__}.") from error
         except httpx.InvalidURL as error:
             raise Unreachable(f"{self.url} is not an address: {error}.") from error
+        if answer.status_code == 429 or (answer.status_code == 503 and "Retry-After" in answer.headers):
+            pause_s = _retry_after_s(answer.headers.get("Retry-After", ""), datetime.now(UTC))
+            raise Busy(f"{self.url} is busy. Try again in {pause_s:.0f} seconds.", wait_s=pause_s)
         if answer.status_code >= 500:
             raise Unreachable(f"{self.url} failed with {answer.status_code}. Try again soon.")
         return answer
+
+
+def _retry_after_s(said: str, now: datetime) -> float:
+    """Seconds, or the time when (RFC 9110, section 10.2.3)."""
+    wait_s = WAIT_S
+    if said.isascii() and said.isdecimal():
+        wait_s = float(said[:9])
+    else:
+        with suppress(ValueError, TypeError):
+            wait_s = (parsedate_to_datetime(said) - now).total_seconds()
+    return min(max(wait_s, 0.0), LONGEST_WAIT_S)
 
 
 def _refused(answer: httpx.Response) -> Refused:

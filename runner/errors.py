@@ -5,6 +5,7 @@ RunnerError            carries the exit code of the command
     Denied             the request was denied or withdrawn, or the session ended before it began (3)
     Lapsed             nobody decided in time (4)
     Unreachable        the control plane does not answer (5)
+        Busy           it asks to be left alone for a while: carries for how long
     Refused            the control plane refused: carries status and the stable code of the problem (6)
     NotSignedIn        there is no agent key here (7)
 """
@@ -28,6 +29,12 @@ class Lapsed(RunnerError):
 
 class Unreachable(RunnerError):
     exit_code = 5
+
+
+class Busy(Unreachable):
+    def __init__(self, message: str, *, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class Refused(RunnerError):

@@ -1,7 +1,6 @@
 """`drawbridge exec`: a command with the credentials of a session, for as long as the session lasts."""
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from runner.client import Client
 from runner.errors import Denied, Refused, RunnerError, Unreachable
 from runner.handover import Handover
 from runner.shapes import Credential, Event, Status
-from runner.spool import Spool
+from runner.spool import Spool, say
 
 HOLD_S = 30
 RETRY_S = 2.0
@@ -35,11 +34,12 @@ class Execution:
         with Handover() as handover:
             self._take(handover, first)
             child = Child(argv, handover.environment(os.environ, self._session_id))
-            self._report("process.started", {"argv": list(argv), "pid": child.pid})
             watch = threading.Thread(target=self._watch, args=(child,), name="watch", daemon=True)
             renew = threading.Thread(target=self._renew, args=(handover,), name="renew", daemon=True)
             watch.start()
             renew.start()
+            # After the watch has begun: a disk that is slow or full holds no kill up.
+            self._report("process.started", {"argv": list(argv), "pid": child.pid})
             code = child.wait()
             self._done.set()
             if self._over is not None:
@@ -121,11 +121,6 @@ def first_credentials(
             raise Unreachable("The session's credentials were not made in time. Try again soon.")
         taken += client.credentials(token, session_id, HOLD_S)
     return taken
-
-
-def say(text: str) -> None:
-    """To the person, not into the command's output."""
-    print(f"drawbridge: {text}", file=sys.stderr, flush=True)
 
 
 def _over(session_id: str, how: str) -> Status:

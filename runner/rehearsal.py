@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def one_session(client: Client, key: str, folder: Path) -> None:
     say(f"asked for a session; {asked.user_code} waits for approval at {asked.link}")
     granted = wait_for_token(client, asked.device_code, asked.interval_s)
     say(f"session {granted.session_id} was approved")
-    spool = Spool(client, granted.token, granted.session_id, folder / granted.session_id)
+    spool = Spool(folder / granted.session_id, partial(client.report, granted.token))
     try:
         shift = Shift(client, granted, spool)
         shift.work()

@@ -8,6 +8,8 @@ from typing import Any
 
 from runner.uuid7 import uuid7
 
+# What one batch of events may have.
+MOST_AT_ONCE, MOST_BYTES = 1_000, 4 * 1024 * 1024
 ENDED_STATES = frozenset({"ended", "denied", "withdrawn", "lapsed"})
 
 
@@ -162,8 +164,9 @@ class Event:
             "data": dict(self.data),
         }
 
-    def line(self) -> str:
-        return json.dumps(self.content(), separators=(",", ":"))
+    def line(self) -> bytes:
+        """One line of NDJSON, without its end. What is no text (a name in another encoding) becomes "?"."""
+        return json.dumps(self.content(), separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Event":
