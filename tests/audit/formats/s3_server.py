@@ -96,9 +96,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(bucket: Bucket) -> Iterator[str]:
+def serving(bucket: Bucket, handler: type[Handler] = Handler) -> Iterator[str]:
     """The address of an S3 with this one bucket."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"bucket": bucket})) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"bucket": bucket})) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
