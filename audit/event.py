@@ -28,6 +28,14 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
+class TooLongError(ValueError):
+    """Its body would be longer than one entry of the log may be."""
+
+    def __init__(self, found: int) -> None:
+        self.found = found
+        super().__init__(f"an event may have {LONGEST_BODY} bytes, this one has {found}")
+
+
 @dataclass(frozen=True)
 class NewEvent:
     """An event before it has its place in the log.
@@ -49,13 +57,14 @@ class NewEvent:
 
     @cached_property
     def parts(self) -> tuple[bytes, bytes]:
-        """The canonical body before and after its place in the log. Raises ValueError if it would be too long."""
+        """The canonical body before and after its place in the log. Raises TooLongError; ValueError for what
+        canonical JSON cannot express.
+        """
         content = self.content()
         before = canonical.dumps({name: content.pop(name) for name in BEFORE_PLACE})
         after = canonical.dumps(content)
-        if len(before) + len(after) + LONGEST_PLACE > LONGEST_BODY:
-            found = len(before) + len(after) + LONGEST_PLACE
-            raise ValueError(f"an event may have {LONGEST_BODY} bytes, this one has {found}")
+        if (found := len(before) + len(after) + LONGEST_PLACE) > LONGEST_BODY:
+            raise TooLongError(found)
         return before[:-1], after[1:]
 
     @property

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from datetime import UTC, datetime
 
 
 def uuid7() -> uuid.UUID:
@@ -13,3 +14,8 @@ def uuid7() -> uuid.UUID:
     value |= 0x7 << 76 | (random >> 64 & 0xFFF) << 64
     value |= 0b10 << 62 | random & 0x3FFF_FFFF_FFFF_FFFF
     return uuid.UUID(int=value)
+
+
+def moment_of(made: uuid.UUID) -> datetime:
+    """When a UUIDv7 says that it was made."""
+    return datetime.fromtimestamp((made.int >> 80) / 1000, UTC)

@@ -282,9 +282,9 @@ def bar(done: int, total: int) -> None:
         sys.stderr.write("\n" if done == total else "")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog="python -m audit.verify",
+        prog=prog,
         description="Verifies a log from its files alone.",
         epilog=(__doc__ or "").partition("Exit codes:")[1] + (__doc__ or "").partition("Exit codes:")[2],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -314,8 +314,13 @@ def report(verified: Verified, seconds: float) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parsing = parser()
+def main(
+    arguments: Sequence[str] | None = None,
+    prog: str = "python -m audit.verify",
+    opened: Callable[[str], Source] = source,
+) -> int:
+    """The command line; `opened` makes a source of the place that was named. Returns the exit code."""
+    parsing = parser(prog)
     given = parsing.parse_args(arguments)
     try:
         policy = policy_of(given)
@@ -327,7 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = bar if sys.stderr.isatty() and not given.quiet else None
     state, started = State(given.state), time.perf_counter()
     try:
-        with closing(source(given.place)) as place:
+        with closing(opened(given.place)) as place:
             verified = verify(place, policy, last=state.last(), first=given.first, end=end, progress=progress)
         state.remember(verified)
     except LogError as error:

@@ -163,6 +163,19 @@ def end(session: Session = None) -> None:
     print("Ended. Its credentials are being revoked.")
 
 
+@app.command(
+    "verify-log", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)
+def verify_log(context: typer.Context) -> None:
+    """Verify a log, or an evidence file, from its files alone."""
+    try:
+        from audit import verify
+    except ImportError as error:
+        say = "verify-log is part of the whole Drawbridge, and this is the runner alone: install drawbridge."
+        raise typer.BadParameter(say) from error
+    raise typer.Exit(verify.main(context.args, "drawbridge verify-log"))
+
+
 def _end_without_token(client: "Client", session_id: str) -> str:
     from runner import settings
 

@@ -70,7 +70,7 @@ class AgentActor:
         return self._post("credentials", headers={"Prefer": f"wait={wait_s}"})
 
     def report(self, events: list[dict[str, Any]]) -> httpx.Response:
-        return self._post("events", json={"events": events})
+        return self.http.post("/events", json={"events": events}, headers={"Authorization": f"Bearer {self.token}"})
 
     def end(self, **said: Any) -> httpx.Response:
         return self._post("end", json=said)

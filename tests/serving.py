@@ -131,7 +131,9 @@ class Agent:
         return self.http.post(f"/sessions/{self.session_id}{path}", content=content, headers=headers)
 
     def report(self, *events: object) -> httpx.Response:
-        return self.post("/events", {"events": list(events)})
+        content = json.dumps({"events": list(events)}).encode()
+        headers = {**bearer(self.token or self.key), "Content-Type": "application/json"}
+        return self.http.post("/events", content=content, headers=headers)
 
 
 def bearer(key: str) -> dict[str, str]:

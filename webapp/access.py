@@ -65,5 +65,6 @@ ACCESS: dict[str, Who] = {
     "api-v1:credentials": Who.AGENT,
     "api-v1:replace": Who.AGENT,
     "api-v1:events": Who.AGENT,
+    "otlp-logs": Who.AGENT,
     "api_not_found": Who.PUBLIC,
 }

@@ -15,6 +15,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API = "/api/"
+BATCHES = frozenset({"/api/v1/events", "/v1/logs"})
 LONGEST_BATCH = 4 * 1024 * 1024
 LONGEST_CALL = 64 * 1024
 LONGEST_FORM = 256 * 1024
@@ -33,9 +34,9 @@ class Refused:
 
 def limit_of(path: str) -> int:
     """Batches of events may be longer than everything else; forms hold whole profiles."""
-    if not path.startswith(API):
-        return LONGEST_FORM
-    return LONGEST_BATCH if path.endswith("/events") else LONGEST_CALL
+    if path in BATCHES:
+        return LONGEST_BATCH
+    return LONGEST_CALL if path.startswith(API) else LONGEST_FORM
 
 
 def refusal(scope: Scope) -> Refused | None:

@@ -2,7 +2,7 @@
 
 from django.urls import include, path, re_path
 
-from sessions.api import problems
+from sessions.api import logs, problems
 from sessions.api.application import PREFIX, api
 from webapp import health
 
@@ -12,5 +12,6 @@ urlpatterns = [
     path("accounts/2fa/", include("allauth.mfa.urls")),
     path(PREFIX, api.urls),
     re_path(f"^{PREFIX}", problems.not_found, name="api_not_found"),
+    path("v1/logs", logs.logs, name="otlp-logs"),
     path("", include("sessions.urls")),
 ]

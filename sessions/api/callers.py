@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
@@ -54,6 +54,12 @@ class EitherRequest(HttpRequest):
     auth: Caller
 
 
+class TokenRequest(HttpRequest):
+    """`auth` is a session token that is well formed and not looked up yet: session_of does that."""
+
+    auth: str
+
+
 class _Bearer(HttpBearer):
     """Reads the header itself: ninja's own reader logs what it does not understand, and that may be a secret."""
 
@@ -86,8 +92,19 @@ class SessionTokenAuth(_Bearer):
         return await in_thread(session_of_token)(token)
 
 
+class ClaimedTokenAuth(_Bearer):
+    """`Authorization: Bearer dbs_...`, looked up by the endpoint together with everything else that it asks."""
+
+    prefix = tokens.SESSION_TOKEN
+    openapi_bearerFormat = "dbs_"
+
+    async def authenticate(self, request: HttpRequest, token: str) -> str:
+        return token
+
+
 agent_key = AgentKeyAuth()
 session_token = SessionTokenAuth()
+claimed_token = ClaimedTokenAuth()
 
 
 def agent_of_key(key: str) -> AgentCaller | None:
@@ -111,6 +128,18 @@ def session_of_token(token: str) -> SessionCaller | None:
     rows = AgentSession.objects.filter(token_digest=tokens.digest(token), agent__retired_at=None)
     row = rows.only("id", "person_id", "team_id").first()
     return SessionCaller(row.id) if row and answered_for(row.person_id, row.team_id) else None
+
+
+def session_of(token: str) -> AgentSession:
+    """The session of a live token, live or ended, in one query. Raises Refusal."""
+    answered = Membership.objects.filter(
+        person=OuterRef("person"), person__is_active=True, team=OuterRef("team"), ended_at=None
+    )
+    rows = AgentSession.objects.filter(Exists(answered), token_digest=tokens.digest(token), agent__retired_at=None)
+    row = rows.first()
+    if row is None:
+        raise Refusal(Code.UNAUTHENTICATED, "Send Authorization: Bearer with a live token of a session.")
+    return row
 
 
 def answered_for(person_id: uuid.UUID, team_id: uuid.UUID) -> bool:

@@ -1,19 +1,25 @@
 """Taking events from agents: a batch is answered event by event, and only after it was committed."""
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import orjson
 from django.db import IntegrityError, transaction
+from django.http import HttpResponse
 from ninja import Router, Schema
 
 from audit import log
 from audit.event import OUTCOMES, NewEvent, now
 from audit.log import Answer
-from sessions.api.callers import SessionCaller, SessionRequest, reached, session_token
+from sessions.api import batches
+from sessions.api.batches import LARGEST_BATCH, MOST_EVENTS, NDJSON, BadBatch, OtherType, TooLarge
+from sessions.api.callers import TokenRequest, claimed_token, session_of
 from sessions.api.problems import Code, Problem, Refusal, refuse_over
-from sessions.api.reports import KIND, LONGEST_KIND, MOST_EVENTS, BadBatch, BadEvent, Reporter, claimed_id, read_batch
+from sessions.api.reports import KIND, LONGEST_KIND, BadEvent, Reporter, claimed_id
 from sessions.api.threads import in_thread
 from sessions.models import AgentSession
 from sessions.models.runs import LIVE
@@ -21,10 +27,13 @@ from sessions.parties import agent_of, person_of
 
 router = Router(tags=["events"])
 
-LARGEST_BATCH = 4 * 1024 * 1024
 # How long after the end a runner may still send what it had spooled.
 GRACE = timedelta(minutes=10)
 ANOTHERS = "This id belongs to another event, or this event was sent before with other content."
+# Batches at work or waiting for a thread: more of them would only wait, and hold memory.
+MOST_AT_ONCE, MOST_AT_ONCE_EACH = 32, 8
+
+_at_work: Counter[str] = Counter()
 
 
 class Receipt(Schema):
@@ -56,7 +65,7 @@ _EVENT: dict[str, Any] = {
 DOCUMENT = {
     "requestBody": {
         "required": True,
-        "description": f"Up to {MOST_EVENTS} events and {LARGEST_BATCH} bytes.",
+        "description": f"Up to {MOST_EVENTS} events and {LARGEST_BATCH} bytes, gzip or plain.",
         "content": {
             "application/json": {
                 "schema": {
@@ -65,40 +74,70 @@ DOCUMENT = {
                     "additionalProperties": False,
                     "properties": {"events": {"type": "array", "maxItems": MOST_EVENTS, "items": _EVENT}},
                 }
-            }
+            },
+            NDJSON: {"schema": {"type": "string", "description": "One event a line."}},
         },
     }
 }
 
 
 @router.post(
-    "/sessions/{uuid:session_id}/events",
-    auth=session_token,
-    response={200: Receipts, 400: Problem, 401: Problem, 404: Problem, 409: Problem, 413: Problem},
+    "/events",
+    auth=claimed_token,
+    response={
+        200: Receipts,
+        **dict.fromkeys((400, 401, 409, 413, 415, 429, 503), Problem),
+    },
     url_name="events",
     operation_id="reportEvents",
     openapi_extra=DOCUMENT,
 )
-async def report(request: SessionRequest, session_id: uuid.UUID) -> Receipts:
-    """Store what the agent did. Sending a batch again is safe; a bad event does not keep the others out."""
+async def report(request: TokenRequest) -> HttpResponse:
+    """Store what the agent of this token did. Sending a batch again is safe; a bad event does not keep others out.
+
+    429 and 503 say after how many seconds to send the same batch again: until then nothing of it is kept.
+    """
     body = request.read(LARGEST_BATCH + 1)
-    return await in_thread(_report)(request.auth, session_id, body)
+    kind, encoding = request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", "")
+    with at_work(request.auth):
+        receipts = await in_thread(_report)(request.auth, lambda: read(body, kind, encoding))
+    return HttpResponse(orjson.dumps({"events": receipts}), content_type="application/json")
 
 
-def _report(caller: SessionCaller, agent_session_id: uuid.UUID, body: bytes) -> Receipts:
-    agent_session = reached(caller, agent_session_id)
-    at = now()
-    reporter = _reporter(agent_session, at)
+@contextmanager
+def at_work(token: str) -> Iterator[None]:
+    """Counts batches. Raises Refusal where there are too many, of this sender or of all."""
+    if _at_work.total() >= MOST_AT_ONCE or _at_work[token] >= MOST_AT_ONCE_EACH:
+        raise Refusal(Code.BUSY, "Too many batches are being stored. Send this one again in a second.")
+    _at_work[token] += 1
     try:
-        raws = read_batch(body)
+        yield
+    finally:
+        _at_work[token] -= 1
+        if not _at_work[token]:
+            del _at_work[token]
+
+
+def read(body: bytes, content_type: str, encoding: str) -> Sequence[object]:
+    """The events of a batch, unread. Raises Refusal."""
+    try:
+        return batches.read(body, content_type, encoding)
+    except TooLarge as bad:
+        raise Refusal(Code.TOO_LARGE, str(bad)) from bad
+    except OtherType as bad:
+        raise Refusal(Code.UNSUPPORTED, str(bad)) from bad
     except BadBatch as bad:
         raise Refusal(Code.MALFORMED, str(bad)) from bad
-    if len(raws) > MOST_EVENTS:
-        raise Refusal(Code.TOO_LARGE, f"A batch may have {MOST_EVENTS} events, this one has {len(raws)}.")
-    return Receipts(events=_receipts(reporter, raws, at))
 
 
-def _reporter(agent_session: AgentSession, at: datetime) -> Reporter:
+def _report(token: str, read_raws: Callable[[], Sequence[object]]) -> list[dict[str, str | None]]:
+    at = now()
+    reporter = reporter_of(session_of(token), at)
+    return take(reporter, read_raws(), at)
+
+
+def reporter_of(agent_session: AgentSession, at: datetime) -> Reporter:
+    """Whose events they are. Raises Refusal where the session is over for longer than GRACE."""
     if agent_session.state not in LIVE and (agent_session.ended_at is None or at > agent_session.ended_at + GRACE):
         refuse_over(agent_session)
     return Reporter(
@@ -110,26 +149,24 @@ def _reporter(agent_session: AgentSession, at: datetime) -> Reporter:
     )
 
 
-def _receipts(reporter: Reporter, raws: Sequence[object], at: datetime) -> list[Receipt]:
-    receipts: list[Receipt] = []
+def take(reporter: Reporter, raws: Sequence[object], at: datetime) -> list[dict[str, str | None]]:
+    """Store what can be stored, and say of each what became of it. Committed when it returns."""
+    receipts: list[dict[str, str | None]] = []
     good: list[tuple[int, NewEvent]] = []
     for place, raw in enumerate(raws):
+        receipt: dict[str, str | None] = {"id": claimed_id(raw), "answer": "stored", "why": None}
         try:
             good.append((place, reporter.event(raw, at)))
         except BadEvent as bad:
-            receipts.append(Receipt(id=claimed_id(raw), answer="rejected", why=str(bad)))
-        else:
-            receipts.append(Receipt(id=claimed_id(raw), answer="stored"))
+            receipt.update(answer="rejected", why=str(bad))
+        receipts.append(receipt)
     answers = _store(reporter.session, [event for _, event in good])
-    for (place, event), answer in zip(good, answers, strict=True):
-        receipts[place] = _receipt(event, answer)
+    for (place, _), answer in zip(good, answers, strict=True):
+        if answer is Answer.CONFLICT:
+            receipts[place].update(answer="rejected", why=ANOTHERS)
+        elif answer is Answer.KNOWN:
+            receipts[place]["answer"] = "known"
     return receipts
-
-
-def _receipt(event: NewEvent, answer: Answer) -> Receipt:
-    if answer is Answer.CONFLICT:
-        return Receipt(id=str(event.id), answer="rejected", why=ANOTHERS)
-    return Receipt(id=str(event.id), answer="known" if answer is Answer.KNOWN else "stored")
 
 
 def _store(agent_session_id: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:

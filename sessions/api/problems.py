@@ -36,6 +36,8 @@ class Code(StrEnum):
     INVALID = "invalid"
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
+    BUSY = "busy"
+    UNSUPPORTED = "unsupported_media_type"
 
 
 KINDS: dict[Code, tuple[HTTPStatus, str]] = {
@@ -52,6 +54,8 @@ KINDS: dict[Code, tuple[HTTPStatus, str]] = {
     Code.INVALID: (HTTPStatus.UNPROCESSABLE_ENTITY, "What was asked for makes no sense"),
     Code.INTERNAL: (HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed"),
     Code.UNAVAILABLE: (HTTPStatus.SERVICE_UNAVAILABLE, "The server cannot do this now"),
+    Code.BUSY: (HTTPStatus.TOO_MANY_REQUESTS, "The server takes no more at this moment"),
+    Code.UNSUPPORTED: (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "This kind of body is not taken"),
 }
 
 
@@ -98,7 +102,7 @@ def response(refusal: Refusal) -> HttpResponse:
     answer["Cache-Control"] = "no-store"
     if refusal.code is Code.UNAUTHENTICATED:
         answer["WWW-Authenticate"] = 'Bearer realm="drawbridge"'
-    if refusal.code is Code.UNAVAILABLE:
+    if refusal.code in (Code.UNAVAILABLE, Code.BUSY):
         answer["Retry-After"] = "1"
     return answer
 

@@ -2,7 +2,6 @@
 it can name only its own doings, so that it cannot forge an event of the control plane.
 """
 
-import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -10,15 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audit import canonical
-from audit.event import LONGEST_BODY, OUTCOMES, SUCCESS, NewEvent
+from audit.event import LONGEST_BODY, OUTCOMES, SUCCESS, NewEvent, TooLongError
+from audit.uuid7 import moment_of
 from sessions import tokens
+from sessions.api.batches import Line
 
-MOST_EVENTS = 1_000
 DEEPEST = 16
 LONGEST_KIND = 64
-# What the log adds to the body: the place in the stream, and when it was recorded.
-ROOM_FOR_PLACE = 200
 FIELDS = frozenset({"id", "kind", "occurred_at", "outcome", "data"})
 AHEAD = timedelta(minutes=5)
 # An end has consequences that are worth reporting: a command is given 5 seconds to go, a dead credential is refused.
@@ -28,10 +25,6 @@ KIND = re.compile(r"(?:agent|tool|db|file|http|process)(?:\.[a-z][a-z0-9_]*){1,3
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 _KEY = re.compile(r"(?=(db[ksd])_[0-9A-Za-z]{38})")
 _KEY_LENGTH = 42
-
-
-class BadBatch(Exception):
-    """The whole batch cannot be read: the text says why."""
 
 
 class BadEvent(Exception):
@@ -51,12 +44,11 @@ class Reporter:
     def event(self, raw: object, at: datetime) -> NewEvent:
         """Read one event. Raises BadEvent."""
         if not isinstance(raw, dict):
-            raise BadEvent("An event is a JSON object.")
-        unknown = sorted(raw.keys() - FIELDS)
-        if unknown:
-            raise BadEvent(f"There is no field {ascii(unknown[0])[:60]}.")
+            raise BadEvent("This line is not JSON." if isinstance(raw, Line) else "An event is a JSON object.")
+        if not raw.keys() <= FIELDS:
+            raise BadEvent(f"There is no field {ascii(min(raw.keys() - FIELDS))[:60]}.")
         event = NewEvent(
-            id=_id(raw.get("id")),
+            id=self._id(raw.get("id"), at),
             stream=self.session,
             session=self.session,
             kind=_kind(raw.get("kind")),
@@ -70,6 +62,18 @@ class Reporter:
         _check_body(event)
         return event
 
+    def _id(self, value: object, at: datetime) -> uuid.UUID:
+        """Its time decides where it is stored, so it must be one at which it can have been made."""
+        try:
+            parsed = uuid.UUID(value) if isinstance(value, str) and len(value) == 36 else None
+        except ValueError:
+            parsed = None
+        if parsed is None or parsed.version != 7:
+            raise BadEvent("id must be a UUIDv7 (RFC 9562) as text.")
+        if not self.since - AHEAD <= moment_of(parsed) <= at + AHEAD:
+            raise BadEvent("id was made before the session was asked for, or in the future. Set the clock.")
+        return parsed
+
     def _occurred_at(self, value: object, at: datetime) -> datetime:
         moment = _moment(value)
         if moment > at + AHEAD:
@@ -81,32 +85,10 @@ class Reporter:
         return moment
 
 
-def read_batch(body: bytes) -> list[object]:
-    """The events of a batch, unread. Raises BadBatch."""
-    try:
-        batch = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadBatch("The body is not JSON.") from error
-    if not isinstance(batch, dict) or batch.keys() != {"events"} or not isinstance(batch["events"], list):
-        raise BadBatch('The body must be {"events": [...]}.')
-    events: list[object] = batch["events"]
-    return events
-
-
 def claimed_id(raw: object) -> str | None:
     """The id that an event names, for the answer to it."""
     value = raw.get("id") if isinstance(raw, dict) else None
     return value[:64] if isinstance(value, str) and value.isascii() and value.isprintable() else None
-
-
-def _id(value: object) -> uuid.UUID:
-    try:
-        parsed = uuid.UUID(value) if isinstance(value, str) and len(value) == 36 else None
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.version != 7:
-        raise BadEvent("id must be a UUIDv7 (RFC 9562) as text.")
-    return parsed
 
 
 def _kind(value: object) -> str:
@@ -147,12 +129,12 @@ def _deeper(value: object, left: int) -> bool:
 
 def _check_body(event: NewEvent) -> None:
     try:
-        encoded = canonical.dumps(event.content())
+        before, _ = event.parts
+    except TooLongError as error:
+        raise BadEvent(f"The event is too long: at most {LONGEST_BODY} bytes are kept of one.") from error
     except ValueError as error:
         raise BadEvent("data holds what canonical JSON cannot express (RFC 8785): a number or text.") from error
-    if len(encoded) > LONGEST_BODY - ROOM_FOR_PLACE:
-        raise BadEvent(f"The event is longer than {LONGEST_BODY - ROOM_FOR_PLACE} bytes.")
-    if holds_key(encoded.decode()):
+    if holds_key(before.decode()):
         raise BadEvent("The event holds a key or token of Drawbridge. Take it out: events hold no secrets.")
 
 

@@ -14,7 +14,7 @@ from webapp.bodies import LONGEST_BATCH, LONGEST_CALL, LONGEST_FORM, counted, li
 
 __all__ = ["server"]
 
-EVENTS = "/api/v1/sessions/x/events"
+EVENTS = "/api/v1/events"
 
 
 def ask(path: str, **headers: str) -> tuple[int, bytes, bool]:
@@ -48,6 +48,7 @@ def ask(path: str, **headers: str) -> tuple[int, bytes, bool]:
         ("/events", str(LONGEST_BATCH), 413),
         ("/api/v1/token", str(LONGEST_CALL), 200),
         ("/api/v1/token", str(LONGEST_CALL + 1), 413),
+        ("/v1/logs", str(LONGEST_BATCH), 200),
         (EVENTS, str(LONGEST_BATCH), 200),
         (EVENTS, str(LONGEST_BATCH + 1), 413),
         ("/", "-1", 413),

@@ -157,7 +157,7 @@ def test_a_key_in_an_event_is_not_repeated_in_the_answer(begun: Agent) -> None:
     "body", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"[]", b"5", b'{"events": 5}', b'{"events": [], "x": 1}']
 )
 def test_a_batch_that_cannot_be_read_is_malformed(begun: Agent, http: httpx.Client, body: bytes) -> None:
-    answer = http.post(f"/sessions/{begun.session_id}/events", content=body, headers=bearer(begun.token))
+    answer = http.post("/events", content=body, headers=bearer(begun.token))
 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
 

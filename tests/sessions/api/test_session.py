@@ -107,7 +107,7 @@ def test_another_sessions_credential_is_not_found(agent: Agent, http: httpx.Clie
     assert other.post(f"/credentials/{mine['id']}/replace").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["", "/credentials", "/events", "/end"])
+@pytest.mark.parametrize("path", ["", "/credentials", "/end"])
 def test_another_sessions_token_finds_nothing(
     agent: Agent, http: httpx.Client, world: factories.World, path: str
 ) -> None:
@@ -119,7 +119,7 @@ def test_another_sessions_token_finds_nothing(
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/credentials", "/events"])
+@pytest.mark.parametrize("path", ["/credentials"])
 def test_the_agents_key_alone_takes_no_credential_and_reports_nothing(agent: Agent, path: str) -> None:
     agent.begin()
     agent.token = ""
