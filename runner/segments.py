@@ -136,7 +136,6 @@ class Segments:
         path = _beside(self._path, self._number + 1)
         try:
             fresh = _private(path, os.O_RDWR)
-            _sync_folder(path.parent)
         except OSError:
             # What was appended is safe. This file gets longer than it should; the next append tries again.
             return
@@ -145,6 +144,7 @@ class Segments:
         self._number += 1
         with self._lock:
             self._segments.append(_Segment(path, 0))
+        _sync_folder(path.parent)
 
 
 def _write(file: int, content: bytes, at: int) -> None:

@@ -73,7 +73,9 @@ class Spool:
         try:
             self._segments = Segments(path, min(SEGMENT_BYTES, limit_bytes // 8))
         except OSError as error:
-            raise Usage(f"Events cannot be kept in {path}: {error.strerror}. Make room there, or say where.") from error
+            raise Usage(
+                f"Events cannot be kept in {path}: {error.strerror}. Make room, and see who may write."
+            ) from error
         self._path, self._send, self._limit_bytes = path, send, limit_bytes
         self._changed = threading.Condition()
         self._slots: list[_Slot] = []
@@ -92,13 +94,15 @@ class Spool:
         """Keep an event. True: it is on the disk. False: it is not, which was said; it may yet be sent from memory."""
         slot = _Slot(event.line() + b"\n")
         with self._changed:
-            if self._stopped or len(slot.line) > MOST_BYTES:
-                say(f"an event of {len(slot.line)} bytes is lost: it is too long, or came after the end.")
+            taken = not self._stopped and len(slot.line) <= MOST_BYTES
+            if taken:
+                self._slots.append(slot)
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: slot.kept is not None, KEPT_WITHIN_S)
+            else:
                 self._lost.add(1)
-                return False
-            self._slots.append(slot)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: slot.kept is not None, KEPT_WITHIN_S)
+        if not taken:
+            say(f"an event of {len(slot.line)} bytes is lost: it is too long, or came after the end.")
         return slot.kept is True
 
     def close(self, within_s: float = 5.0) -> int:
@@ -112,7 +116,7 @@ class Spool:
         self._keeper.join(KEPT_WITHIN_S)
         gone = self._lost.count + len(self._unsaved)
         if gone:
-            say(f"{gone} events could not be kept, and are lost: {self._path} is full.")
+            say(f"{gone} events could not be kept in {self._path}, and are lost.")
         if self._keeper.is_alive():
             say(f"the disk of {self._path} does not answer: its last events may be lost.")
             return 0
@@ -128,24 +132,25 @@ class Spool:
 
     def _keep_all(self) -> None:
         """The thread that writes: whatever came while it wrote goes to the disk together, with one fsync."""
-        while True:
+        ending = False
+        while not ending:
             with self._changed:
                 self._changed.wait_for(lambda: self._slots or self._stopped or self._can_tell())
-                if self._stopped and not (self._slots or self._unsaved):
-                    return
                 ending = self._stopped
+                had_room = not self._lost.count
                 slots, backlog = self._take()
+                full = had_room and self._lost.count > 0
                 self._writing = True
+            if full:
+                say(f"no more events are kept until some of {self._path} were sent: it has {self._limit_bytes} bytes.")
             kept = self._kept(b"".join([*backlog, *(slot.line for slot in slots)]))
             with self._changed:
                 self._writing = False
                 if not kept:
-                    self._hold(backlog + [slot.line for slot in slots])
+                    self._hold([*backlog, *(slot.line for slot in slots)])
                 for slot in slots:
                     slot.kept = kept
                 self._changed.notify_all()
-                if ending:
-                    return
 
     def _take(self) -> tuple[list[_Slot], list[bytes]]:
         """What there is room for, and what is in memory since the disk refused. The rest is refused here."""
@@ -157,17 +162,12 @@ class Spool:
         for slot in self._slots:
             room -= len(slot.line)
             if room < 0:
-                self._refuse(slot)
+                slot.kept = False
+                self._lost.add(1)
             else:
                 fitting.append(slot)
         backlog, self._slots, self._unsaved = self._unsaved, [], []
         return fitting, backlog
-
-    def _refuse(self, slot: _Slot) -> None:
-        if not self._lost.count:
-            say(f"{self._limit_bytes} bytes of events wait in {self._path}: no more are kept until some were sent.")
-        self._lost.add(1)
-        slot.kept = False
 
     def _can_tell(self) -> bool:
         """Whether it can be recorded how many were lost. That line itself may go beyond the limit at the end."""
