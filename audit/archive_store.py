@@ -31,9 +31,8 @@ class RetentionError(LogError):
 
 
 class HiddenError(MissingError):
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.args = (f"{name} was deleted; the archived version is kept under the delete marker: remove the marker",)
+    def __str__(self) -> str:
+        return f"{self.name} was deleted; the archived version is kept under the delete marker: remove the marker"
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ class S3Archive:
         except FlexibleChecksumError:
             raise
         except BotoCoreError as error:
-            raise UnreachableError(f"the bucket {self._bucket} cannot be reached for {name}: {error}") from error
+            raise UnreachableError(f"the bucket {self._bucket} cannot be reached: {error}") from error
 
 
 class _Refused(Exception):

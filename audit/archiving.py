@@ -59,7 +59,7 @@ def archive_closed(*, force: bool = False, each: Callable[[Manifest], None] = la
     """
     place = settings.ARCHIVE_STORE
     done = 0
-    with _alone(), _shown(ARCHIVE, "Archiving stopped"):
+    with _alone(), _shown(ARCHIVE, "Archiving stopped", "every hour"):
         store, said = archive_store(place), said_of(place)
         before = max((span.end for span in said), default=0)
         for span in find(store).spans:
@@ -80,7 +80,7 @@ def archive_closed(*, force: bool = False, each: Callable[[Manifest], None] = la
 def check_archive(progress: Progress | None = None) -> Checked:
     """Reads all of the archive again. What drifted is in the answer, in the log and on the pages. Raises LogError."""
     place = settings.ARCHIVE_STORE
-    with _shown(CHECK, "The archive could not be checked"):
+    with _shown(CHECK, "The archive could not be checked", "every night"):
         due = {span: said.manifest_sha256 for span, said in said_of(place).items() if said.retain_until > now()}
         checked = archive_drift.check(archive_store(place), policy(), due, progress)
         if checked.drifts:
@@ -129,14 +129,14 @@ def _drifted(place: str, drifts: Sequence[Drift]) -> None:
 
 
 @contextmanager
-def _shown(part: str, stopped: str) -> Iterator[None]:
+def _shown(part: str, stopped: str, again: str) -> Iterator[None]:
     try:
         yield
     except DatabaseError:
         raise  # where the pages look is what fails
     except Exception as error:  # whatever it is, a page must not say that all is well; it is raised again
         what = f"{stopped}: {error}"[:500].rstrip(".")
-        health.report(part, f"{what}. Events stay in the log; this is tried again every hour or night.")
+        health.report(part, f"{what}. Events stay in the log, and this is tried again {again}.")
         raise
 
 

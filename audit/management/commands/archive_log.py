@@ -4,7 +4,7 @@ Exit codes, as those of `python -m audit.verify` where they mean the same:
     0  archived, or nothing to archive; with --check: the archive is what it was
     1  with --check: something drifted; else: entries, tiles and signed root of the log do not agree
     2  wrong usage, or no ARCHIVE_STORE is set
-    3  a checkpoint that no known key signed, or a place that cannot keep an archive
+    3  a checkpoint that no known key signed; a place that cannot keep an archive, or holds other bytes
     4  the log does not continue what was archived
     6  the log or the archive cannot be reached, or another process is archiving
 """
@@ -35,7 +35,10 @@ class Command(BaseCommand):
         if not settings.ARCHIVE_STORE:
             raise CommandError("ARCHIVE_STORE is empty. Set it to a folder, or to s3://bucket/prefix.", returncode=2)
         try:
-            self._check() if check else self._archive(force)
+            if check:
+                self._check()
+            else:
+                self._archive(force)
         except archiving.BusyError as error:
             raise CommandError(str(error), returncode=UNREACHABLE) from error
         except LogError as error:
