@@ -12,7 +12,7 @@ from enum import StrEnum
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from psycopg import sql
 
-from audit import notices
+from audit import notices, personal
 from audit.event import NewEvent, body, from_content, now
 from audit.models import DeferredEvent, Event, Outcome
 
@@ -60,6 +60,10 @@ class Answer(StrEnum):
 def append(event: NewEvent) -> Event:
     """Write one event in the caller's transaction."""
     _require_transaction()
+    return _append(personal.sealed(event))
+
+
+def _append(event: NewEvent) -> Event:
     [row] = _rows(event.stream, [event])
     with connection.cursor() as cursor:
         cursor.execute(INSERT, row)
@@ -70,6 +74,10 @@ def append(event: NewEvent) -> Event:
 def append_batch(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
     """Write the events that are new, in their order; say of each whether it is stored, known, or another's id."""
     _require_transaction()
+    return _append_batch(stream, personal.sealed_all(events))
+
+
+def _append_batch(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
     if not events:
         return []
     if len({event.id for event in events}) == len(events):
@@ -107,13 +115,23 @@ def _append_unknown(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answe
 def append_or_defer(event: NewEvent) -> None:
     """For a kill, and for what must not fail with the log: if it cannot be written now, queue it durably and go on."""
     _require_transaction()
+    event = _sealed_or_withheld(event)
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{PATIENCE_MS}ms"])
-            append(event)
+            _append(event)
     except DatabaseError:
         DeferredEvent.objects.create(id=event.id, stream=event.stream, content=event.content())
+
+
+def _sealed_or_withheld(event: NewEvent) -> NewEvent:
+    """What is deferred holds nothing personal in the clear either."""
+    try:
+        with transaction.atomic():
+            return personal.sealed(event)
+    except DatabaseError:
+        return personal.withheld(event)
 
 
 def append_deferred(limit: int = 100) -> int:
@@ -121,7 +139,7 @@ def append_deferred(limit: int = 100) -> int:
     moved = 0
     for deferred in DeferredEvent.objects.order_by("deferred_at")[:limit]:
         with transaction.atomic():
-            append_batch(deferred.stream, [from_content(deferred.content)])
+            _append_batch(deferred.stream, [from_content(deferred.content)])
             deferred.delete()
             moved += 1
     return moved

@@ -129,3 +129,103 @@ class Health(models.Model):
     problem = models.TextField()
     since = models.DateTimeField()
     seen_at = models.DateTimeField()
+
+
+class SubjectKey(models.Model):
+    """The key of one person's fields in events, sealed under an envelope key. Empty once it was destroyed."""
+
+    subject = models.TextField(primary_key=True)
+    sealed = models.BinaryField()
+    sealed_with = models.CharField(max_length=32, blank=True)
+    made_at = models.DateTimeField()
+    destroyed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(destroyed_at=None) | Q(sealed=b"", sealed_with=""), name="subject_key_destroyed"
+            )
+        ]
+
+
+class Hold(models.Model):
+    """Keeps what belongs to `value`, and each event that names it, from being pruned until it is released."""
+
+    class What(models.TextChoices):
+        SESSION = "session", "Session"
+        PERSON = "person", "Person"
+        TEAM = "team", "Team"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    what = models.CharField(max_length=8, choices=What.choices)
+    value = models.UUIDField()
+    by = models.TextField(help_text="person:<id>")
+    since = models.DateTimeField()
+    released_by = models.TextField(blank=True)
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["what", "value"], condition=Q(released_at=None), name="hold_once")
+        ]
+
+
+class Pruned(models.Model):
+    """One row: the log's minimum index (tlog-tiles): entries below it may be gone."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    minimum = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="pruned_one_row")]
+
+
+class LeftBundle(models.Model):
+    """An entry bundle below the minimum index that is still in the log's store: held, or about to be removed."""
+
+    index = models.BigIntegerField(primary_key=True)
+
+
+class Export(models.Model):
+    """An evidence file that somebody asked for: what it holds, how far it has come, and until when it is kept.
+
+    `by` is a person's id; `selection` is what was asked for, in the words of the application that asked.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Being made"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+        EXPIRED = "expired", "Expired"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    by = models.UUIDField()
+    selection = models.JSONField()
+    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
+    done = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(default=0)
+    events = models.BigIntegerField(default=0)
+    unproven = models.BigIntegerField(default=0)
+    size = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    made_at = models.DateTimeField()
+    touched_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["by", "-made_at"], name="export_by"),
+            models.Index(fields=["touched_at"], name="export_due", condition=Q(state__in=["waiting", "running"])),
+        ]
+
+
+class Delivery(models.Model):
+    """How far a receiver outside has the log: it has every leaf below `next_leaf`. `tries` failed since the last."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    next_leaf = models.BigIntegerField(default=0)
+    tries = models.IntegerField(default=0)
+    due_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from audit.errors import FormatError, MissingError, MovedError, OverwriteError
+from audit.tiles import ENTRIES, WIDTH, Tile
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*")
 
@@ -42,6 +43,9 @@ class TileStore(Protocol):
     def drop_partials(self, name: str) -> None:
         """Removes the partial tiles below the full tile `name`, which must exist: else MissingError."""
 
+    def drop(self, name: str) -> None:
+        """Removes a full entry bundle and its partial ones; it may be gone already. FormatError for any other file."""
+
     def read_versioned(self, name: str) -> Versioned | None: ...
 
     def swap(self, name: str, expected: Versioned | None, data: bytes) -> Versioned:
@@ -51,6 +55,14 @@ class TileStore(Protocol):
 def checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise FormatError("not the name of a file in a log", name)
+    return name
+
+
+def bundle(name: str) -> str:
+    """The name, if it is a full entry bundle's: hash tiles and checkpoints are never removed."""
+    tile = Tile.parse(name)
+    if tile.level != ENTRIES or tile.width != WIDTH:
+        raise FormatError("only a full entry bundle may be removed", name)
     return name
 
 
@@ -86,6 +98,13 @@ class FolderStore:
         if not full.is_file():
             raise MissingError(name)
         shutil.rmtree(full.with_name(full.name + ".p"), ignore_errors=True)
+
+    def drop(self, name: str) -> None:
+        path = self._folder / bundle(name)
+        shutil.rmtree(path.with_name(path.name + ".p"), ignore_errors=True)
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync(path.parent)
 
     def read_versioned(self, name: str) -> Versioned | None:
         try:
@@ -177,6 +196,13 @@ class S3Store:
 
     def drop_partials(self, name: str) -> None:
         self.read(name)
+        self._drop_partials(name)
+
+    def drop(self, name: str) -> None:
+        self._drop_partials(bundle(name))
+        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
+    def _drop_partials(self, name: str) -> None:
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + checked(name) + ".p/"):
             for found in page.get("Contents", []):

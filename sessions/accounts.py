@@ -7,8 +7,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.http import HttpRequest
 
-from sessions import envelope
-from sessions.envelope import Sealed
+from audit import envelope
+from audit.envelope import Sealed
 
 UNSAID = {"account/messages/logged_in.txt", "account/messages/logged_out.txt"}
 SEALED_FOR = "second step"

@@ -1,7 +1,7 @@
 """Who may do what: pure functions over plain values. Deny is where each begins; an exception is a denial too."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 ROLES_THAT_SEE = frozenset({"requester", "lead", "security", "auditor", "admin"})
@@ -110,3 +110,32 @@ def may_manage_people(viewer: Viewer, team: uuid.UUID) -> Verdict:
     if viewer.has(team, "admin"):
         return ALLOW
     return deny("Only an admin of this team can change roles.")
+
+
+def may_export(viewer: Viewer, team: uuid.UUID) -> Verdict:
+    """An evidence file leaves Drawbridge, with everything that the team's events say."""
+    if viewer.has(team, "security", "auditor", "admin", "lead"):
+        return ALLOW
+    return deny("Only a lead, security, an auditor or an admin of this team can export evidence.")
+
+
+def may_erase(viewer: Viewer, person: uuid.UUID, teams: Collection[uuid.UUID]) -> Verdict:
+    """An admin of each team in which the person has a role. Nobody erases themselves: somebody has to be left."""
+    if viewer.id == person:
+        return deny("Somebody else has to erase you.")
+    if teams and all(viewer.has(team, "admin") for team in teams):
+        return ALLOW
+    return deny("Only somebody who is an admin of each of this person's teams can erase them.")
+
+
+def may_hold(viewer: Viewer, teams: Collection[uuid.UUID]) -> Verdict:
+    """Security and admins of a team that the hold concerns place and release it."""
+    if any(viewer.has(team, "security", "admin") for team in teams):
+        return ALLOW
+    return deny("Only security or an admin of the team can place and release legal holds.")
+
+
+def may_see_holds(viewer: Viewer, team: uuid.UUID) -> Verdict:
+    if viewer.has(team, "security", "admin", "auditor"):
+        return ALLOW
+    return deny("Only security, auditors and admins of the team see its legal holds.")

@@ -16,10 +16,10 @@ from typing import Any
 import structlog
 from django.db import close_old_connections
 
-from audit import notices
+from audit import envelope, notices
+from audit.envelope import Sealed
 from audit.event import now
-from sessions import claims, envelope, lifecycle
-from sessions.envelope import Sealed
+from sessions import claims, lifecycle
 from sessions.errors import StateConflict
 from sessions.issuing import backoff_s
 from sessions.models import Credential, Revocation, RevocationStep

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from audit import canonical
+from audit import canonical, personal
 from audit.event import now
 from audit.models import Event
 from sessions import lifecycle
@@ -118,8 +118,9 @@ def issue(agent_session: AgentSession) -> Credential:
 
 
 def events_of(stream: uuid.UUID) -> list[dict[str, Any]]:
-    """The bodies of a stream's events, in order."""
-    return [canonical.loads(bytes(event.body)) for event in Event.objects.filter(stream=stream).order_by("seq")]
+    """The bodies of a stream's events, in order, with their personal fields readable."""
+    rows = Event.objects.filter(stream=stream).order_by("seq")
+    return [dict(content) for content in personal.reveal([canonical.loads(bytes(row.body)) for row in rows])]
 
 
 def kinds_of(stream: uuid.UUID) -> list[str]:

@@ -14,6 +14,7 @@ from sessions.lifecycle.credentials import (
     rotate,
 )
 from sessions.lifecycle.ends import complete, end_for_finding, expire, fail, kill, resume, suspend
+from sessions.lifecycle.erasure import erase_person, place_hold, release_hold
 from sessions.lifecycle.registers import (
     Added,
     add_person,
@@ -53,6 +54,7 @@ __all__ = [
     "deny",
     "end_for_finding",
     "end_role",
+    "erase_person",
     "expire",
     "fail",
     "grant_role",
@@ -60,6 +62,7 @@ __all__ = [
     "issue_session_token",
     "kill",
     "lapse",
+    "place_hold",
     "propose_profile_version",
     "publish_profile_version",
     "record_expired_unrevoked",
@@ -68,6 +71,7 @@ __all__ = [
     "record_proven",
     "record_revoked",
     "register_agent",
+    "release_hold",
     "replace",
     "request_revocation",
     "request_session",

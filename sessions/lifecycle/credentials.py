@@ -7,10 +7,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from audit import log, notices
+from audit import envelope, log, notices
+from audit.envelope import Sealed
 from audit.event import FAILURE, NewEvent, now
-from sessions import envelope, tokens
-from sessions.envelope import Sealed
+from sessions import tokens
 from sessions.errors import StateConflict
 from sessions.lifecycle.changes import end_credentials, event_of, locked, mintable, move, successor
 from sessions.models import AgentSession, Credential, Revocation

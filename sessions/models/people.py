@@ -34,6 +34,7 @@ class Person(AbstractUser):
     last_name = None  # type: ignore[assignment]
     name = models.CharField(max_length=100)
     email = models.EmailField(unique=True)
+    erased_at = models.DateTimeField(null=True)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]

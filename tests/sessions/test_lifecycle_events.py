@@ -43,6 +43,10 @@ def proposed(world: World) -> Any:
     return lifecycle.propose_profile_version(world.profile, factories.CONTENT, world.admin)
 
 
+def held(world: World) -> Any:
+    return lifecycle.place_hold("person", world.lead.id, world.admin, "Case 7")
+
+
 def intent(world: World) -> Any:
     return world.approved().credentials.get()
 
@@ -99,6 +103,9 @@ SCENARIOS: dict[str, Callable[[World], Act]] = {
         lifecycle.propose_profile_version, w.profile, factories.CONTENT, w.admin
     ),
     "publish_profile_version": lambda w: bound(lifecycle.publish_profile_version, proposed(w).id, w.lead),
+    "erase_person": lambda w: bound(lifecycle.erase_person, w.lead, w.admin, "They left"),
+    "place_hold": lambda w: bound(lifecycle.place_hold, "team", w.team.id, w.security, "Case 7"),
+    "release_hold": lambda w: bound(lifecycle.release_hold, held(w).id, w.security, "Case closed"),
     "add_person": lambda w: bound(lifecycle.add_person, w.team, "new@example.test", "New Person", Role.LEAD, w.admin),
 }
 FUNCTIONS = sorted(name for name in lifecycle.__all__ if inspect.isfunction(getattr(lifecycle, name)))
@@ -133,6 +140,6 @@ def test_lifecycle_function_without_the_log_changes_nothing(
     def broken(*args: Any) -> None:
         raise RuntimeError("no log")
 
-    monkeypatch.setattr("audit.log._insert", broken)
+    monkeypatch.setattr("audit.log._rows", broken)
     with pytest.raises(RuntimeError, match="no log"):
         act()

@@ -2,8 +2,9 @@
 
 import pytest
 
-from sessions import envelope, tokens
-from sessions.envelope import Sealed, Unreadable
+from audit import envelope
+from audit.envelope import Sealed, Unreadable
+from sessions import tokens
 
 SECRET = {"password": "canary-5d1f"}
 
