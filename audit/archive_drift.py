@@ -65,6 +65,11 @@ def check(
     return Checked(len(segments), sum(len(one.files) for one in manifests), tuple(sorted(set(drifts))))
 
 
+def check_segment(store: ArchiveStore, manifest: Manifest, policy: Policy) -> tuple[Drift, ...]:
+    """The files of one segment. Raises UnreachableError where nothing can be said."""
+    return tuple(sorted(_Segment(store, manifest, None).check(policy)))
+
+
 def _gaps(spans: Sequence[Span], start: int) -> list[Drift]:
     gaps, end = [], start
     for span in spans:

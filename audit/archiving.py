@@ -63,8 +63,8 @@ def archive_closed(*, force: bool = False, each: Callable[[Manifest], None] = la
         store, said = archive_store(place), said_of(place)
         before = max((span.end for span in said), default=0)
         for span in find(store).spans:
-            if span.first >= before:  # archived by a run that ended before it could say so
-                _record(place, read_manifest(store, span))
+            if span.first >= before:
+                _record_found(place, store, span)
         keep = timedelta(days=settings.ARCHIVE_RETAIN_DAYS)
         for manifest in Archiver(store, tile_store(settings.LOG_STORE).read, policy(), keep).run(force=force):
             _record(place, manifest)
@@ -100,6 +100,15 @@ def said_of(place: str) -> dict[Span, Said]:
             until = datetime.fromisoformat(data["retain_until"])
             found[Span(data["first"], data["end"])] = Said(data["manifest_sha256"], until)
     return found
+
+
+def _record_found(place: str, store: ArchiveStore, span: Span) -> None:
+    """A segment that the log does not know: of a run that ended before it could say so, or somebody put it there."""
+    manifest = read_manifest(store, span)
+    if drifts := archive_drift.check_segment(store, manifest, policy()):
+        _drifted(place, drifts)
+    else:
+        _record(place, manifest)
 
 
 def _record(place: str, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from audit import archiving, canonical, tasks
 from audit.archive import Archiver
-from audit.archive_manifest import Manifest, Span
+from audit.archive_manifest import File, Manifest, Span
 from audit.archive_store import FolderArchive, S3Archive
 from audit.errors import ProofError, RollbackError, UnreachableError
 from audit.event import LOG_STREAM, now
@@ -100,6 +100,16 @@ def test_segment_whose_event_was_lost_with_the_process_gets_it_from_the_next_run
     assert archiving.archive_closed() == 0
     [(kind, _, said)] = events(top)
     assert (kind, said["manifest_sha256"]) == ("log.archived", canonical.sha256(manifest.encode()))
+
+
+def test_segment_that_somebody_else_put_there_is_not_said_to_be_archived(top: Path, log: Log) -> None:
+    """Its manifest is well made, and nothing that was signed stands behind it."""
+    moment = now().replace(microsecond=0)
+    forged = Manifest(FIRST, log.checkpoint, moment, moment + timedelta(days=400), {"checkpoint": File.of(b"")})
+    FolderArchive(top).write(FIRST.manifest, forged.encode(), forged.retain_until)
+    archiving.archive_closed()
+    assert [kind for kind, _, _ in events(top)] == ["log.archive_drifted"]
+    assert f"{FIRST.folder}checkpoint is missing" in problem("archive check")
 
 
 def test_each_place_has_its_own_archive(top: Path, log: Log, settings: Any, tmp_path: Path) -> None:
