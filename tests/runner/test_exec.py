@@ -228,5 +228,16 @@ def test_one_command_at_a_time_works_in_a_session(runner: Runner, eventually) ->
     first.communicate(timeout=30)
 
 
+def test_a_session_can_be_ended_while_its_command_sends_its_own_events(runner: Runner, eventually) -> None:
+    session_id = runner.begin()
+    process = runner.start(*python("import time; time.sleep(60)"))
+    assert eventually(lambda: len(events(session_id)) == 1)
+    ended = runner.run("end")
+    _, err = process.communicate(timeout=30)
+
+    assert (ended.returncode, process.returncode) == (0, 124), ended.stderr + err
+    assert [event["kind"] for event in events(session_id)] == ["process.started", "process.ended"]
+
+
 def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

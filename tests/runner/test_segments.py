@@ -1,9 +1,12 @@
 """The files of a spool: what counts, in which order, and when they go."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner.segments import Segments, Taken
 
@@ -133,3 +136,44 @@ def test_after_the_end_nothing_is_read_or_deleted(path: Path) -> None:
 
     assert first.read(10, 1000) == []
     assert names(path) == ["events.1"]
+
+
+STEPS = st.lists(
+    st.tuples(st.just("append"), st.integers(1, 4))
+    | st.tuples(st.just("acknowledge"), st.integers(1, 4))
+    | st.tuples(st.just("reopen"), st.just(0)),
+    max_size=25,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_the_files_hold_what_was_not_acknowledged(steps: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, count, waiting = Path(folder) / "events", 0, list[bytes]()
+        segments = Segments(path, segment_bytes=20)
+        for step, number in steps:
+            if step == "append":
+                fresh = [b'{"n":%d}\n' % one for one in range(count, count + number)]
+                segments.append(b"".join(fresh))
+                waiting, count = waiting + fresh, count + number
+            elif step == "acknowledge":
+                lines = segments.read(number, 1000)
+                assert lines == waiting[: len(lines)]
+                if lines:
+                    segments.acknowledge(sum(map(len, lines)))
+                waiting = waiting[len(lines) :]
+            else:
+                segments.close()
+                segments = Segments(path, segment_bytes=20)
+                # What a file had that was acknowledged before it went is read again: the far end knows it.
+                found = everything(path)
+                assert found[len(found) - len(waiting) :] == waiting
+                waiting = found
+            assert segments.left() == len(waiting)
+        segments.close()
+
+
+def everything(path: Path) -> list[bytes]:
+    found = [one for one in path.parent.glob("events.*") if one.suffix[1:].isdecimal()]
+    ordered = sorted(found, key=lambda one: int(one.suffix[1:]))
+    return [line for one in ordered for line in one.read_bytes().splitlines(keepends=True)]
