@@ -219,6 +219,20 @@ class Walk:
             raise ProofError(f"a gap: {error.name} is missing", index=tile.leaves.start) from error
 
 
+def first_difference(source: Source, other: Source) -> int | None:
+    """The first entry in which two copies of a log differ, as far as both reach; None where they do not."""
+    sizes = [Checkpoint.parse(note.parse(one.read(tiles.CHECKPOINT))[0]).size for one in (source, other)]
+    for index in range(-(-min(sizes) // WIDTH)):
+        pair = [
+            tiles.hashes_of(tiles.read_tile(tiles.tile_of(0, index, size), one.read))
+            for one, size in zip((source, other), sizes, strict=True)
+        ]
+        for place, (ours, theirs) in enumerate(zip(*pair, strict=False)):
+            if ours != theirs:
+                return index * WIDTH + place
+    return None
+
+
 EXIT_CODES: tuple[tuple[type[LogError], int], ...] = (
     (UnreachableError, 6),
     (QuorumError, 5),
@@ -297,6 +311,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     made.add_argument("--state", type=Path, metavar="FILE", help="remembers the last checkpoint, and compares with it")
     made.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="first entry, counted from 0")
     made.add_argument("--to", type=int, metavar="N", help="last entry")
+    made.add_argument("--against", metavar="PLACE", help="an older copy of the log: names what was hashed anew")
     made.add_argument("--quiet", action="store_true", help="no progress bar")
     return made
 
@@ -336,11 +351,22 @@ def main(
             verified = verify(place, policy, last=state.last(), first=given.first, end=end, progress=progress)
         state.remember(verified)
     except LogError as error:
-        where = f" at entry {error.index}" if isinstance(error, ProofError) and error.index is not None else ""
-        print(f"FAILED{where}: {error}", file=sys.stderr)
+        print(f"FAILED{_where(error, given, opened)}: {error}", file=sys.stderr)
         return exit_code(error)
     print(report(verified, time.perf_counter() - started))
     return 0
+
+
+def _where(error: LogError, given: argparse.Namespace, opened: Callable[[str], Source]) -> str:
+    """The entry that is bad, if it can be named: by the log itself, or by an older copy of it."""
+    index = error.index if isinstance(error, ProofError) else None
+    if index is None and isinstance(error, ProofError) and given.against:
+        try:
+            with closing(opened(given.place)) as source, closing(opened(given.against)) as other:
+                index = first_difference(source, other)
+        except LogError as unreadable:
+            return f" (the other copy could not be read: {unreadable})"
+    return "" if index is None else f" at entry {index}"
 
 
 if __name__ == "__main__":

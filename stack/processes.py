@@ -33,7 +33,7 @@ class Process:
 PROCESSES = (
     Process("web", "uvicorn", (*WEB, "--timeout-graceful-shutdown", "5")),
     Process("worker-revoke", "celery", (*WORKER, "-Q", "revoke", "-n", "revoke@%h", *WARNINGS)),
-    Process("worker-issue", "celery", (*WORKER, "-Q", "issue,sweep", "-n", "issue@%h", *WARNINGS)),
+    Process("worker-issue", "celery", (*WORKER, "-Q", "issue,sweep,log", "-n", "issue@%h", *WARNINGS)),
     Process("beat", "celery", ("-A", "webapp", "beat", "-s", "{data}/beat-schedule", *WARNINGS)),
     Process("integrator", "manage", ("integrate",), "DATABASE_INTEGRATOR_URL"),
     Process("witness", "audit.witness", WITNESS),

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from celery.schedules import crontab
 
 from webapp import environment as env
 
@@ -149,9 +150,16 @@ CELERY_TASK_ROUTES = {
     "sessions.tasks.mint": {"queue": "issue"},
     "sessions.tasks.revoke": {"queue": "revoke"},
     "sessions.tasks.sweep": {"queue": "sweep"},
+    "audit.*": {"queue": "log"},
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sessions.tasks.sweep", "schedule": 1.0, "options": {"expires": 2.0}},
+    "archive": {"task": "audit.tasks.archive_segments", "schedule": crontab(minute=7), "options": {"expires": 3000}},
+    "archive-check": {
+        "task": "audit.tasks.check_archive",
+        "schedule": crontab(hour=3, minute=23),
+        "options": {"expires": 36000},
+    },
 }
 
 # People sign in with a password and, where they set it up, TOTP.

@@ -37,6 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("place", nargs="?", default=settings.LOG_STORE, help="the files; else LOG_STORE")
         parser.add_argument("--key", action="append", default=[], metavar="VKEY", help="else LOG_VERIFIER_KEYS")
         parser.add_argument("--state", metavar="FILE", help="remembers the last checkpoint, and compares with it")
+        parser.add_argument("--against", metavar="PLACE", help="an older copy of the files: names what was hashed anew")
         parser.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="first entry")
         parser.add_argument("--to", type=int, metavar="N", help="last entry; the database is compared up to the end")
         parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -73,7 +74,7 @@ def _arguments(options: dict[str, Any], keys: list[str]) -> list[str]:
         given += ["--witness", witness["key"]]
     if settings.LOG_WITNESSES:
         given += ["--quorum", str(settings.LOG_WITNESS_QUORUM)]
-    for name in ("to", "state"):
+    for name in ("to", "state", "against"):
         if options[name] is not None:
             given += [f"--{name}", str(options[name])]
     return given + (["--quiet"] if options["quiet"] else [])
