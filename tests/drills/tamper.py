@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from audit import checkpoint, merkle, tiles
@@ -306,7 +307,6 @@ def check(copy: Copy, case: Case) -> Result:
     case.act(copy)
     result = Result(case, copy.verify())
     if case.refused:
-        copy.append(1)
         result.integrated = copy.integrate()
     said = result.verified
     if said.returncode != case.exits or result.index != case.index or case.says not in said.stderr:
@@ -349,7 +349,8 @@ def main() -> int:
         append(int(sys.argv[2]))
         return 0
     with standing() as stack, installation(stack) as copy_of:
-        results = [check(copy_of(f"case{number}"), case) for number, case in enumerate(CASES)]
+        cases = track(list(enumerate(CASES)), "tampering", console=Console(stderr=True))
+        results = [check(copy_of(f"case{number}"), case) for number, case in cases]
     Console().print(table(results))
     problems = [f"{result.case.name}: {problem}" for result in results for problem in result.problems]
     print(json.dumps(problems, indent=2) if problems else "Each of them was found.")
