@@ -6,6 +6,7 @@ A waiter is never woken falsely late: when Valkey is away it wakes by itself eac
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 import redis.asyncio
 import structlog
@@ -30,11 +31,12 @@ class Waiter:
     def wake(self) -> None:
         self._event.set()
 
-    async def wait(self, timeout_s: float) -> bool:
+    async def wait(self, timeout_s: float = LOOK_CONNECTED_S) -> bool:
         """Return when woken, or when it is time to look anyway. True if woken."""
         look_s = LOOK_CONNECTED_S if self._hub.connected else LOOK_S
         try:
-            await asyncio.wait_for(self._event.wait(), min(timeout_s, look_s))
+            async with asyncio.timeout(min(timeout_s, look_s)):
+                await self._event.wait()
         except TimeoutError:
             return False
         self._event.clear()
@@ -52,7 +54,8 @@ class Hub:
     @asynccontextmanager
     async def waiting(self, *topics: str) -> AsyncIterator[Waiter]:
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._listen(), name="hub")
+            # In a context of its own: not in that of the request which happened to come first.
+            self._task = asyncio.create_task(self._listen(), name="hub", context=Context())
         waiter = Waiter(self)
         for topic in topics:
             self._waiters.setdefault(topic, set()).add(waiter)

@@ -8,45 +8,27 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
 
-from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseNotFound, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
-from audit import notices, sse, timeline
+from audit import notices, sse
 from audit.hub import hub
 from audit.timeline import Filters
-from sessions import policy
-from sessions.models import AgentSession, Person
-from sessions.parties import viewer
+from sessions import audience
+from sessions.audience import Gone as Gone
+from sessions.audience import SignIn
+from sessions.broadcast import Place, watching
+from sessions.broadcast import in_thread as in_thread
+from sessions.look import authorise
+from sessions.models import Person
 from sessions.views.inbox import render_inbox
-from sessions.views.session import render_each, render_panel
 from sessions.views.session_list import render_session_rows
 
 HEARTBEAT_S = 15.0
 LONGEST_S = 600.0
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Gone(Exception):
-    """The viewer may not see this any more."""
-
-
-async def in_thread(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run database work in a thread, and give its connection back at once: a stream holds none while it waits."""
-
-    def run() -> T:
-        try:
-            return act(*args, **kwargs)
-        finally:
-            close_old_connections()
-
-    return await sync_to_async(run, thread_sensitive=False)()
 
 
 async def give_back() -> None:
@@ -58,121 +40,100 @@ async def give_back() -> None:
     await sync_to_async(close_old_connections)()
 
 
+def signed_in(request: HttpRequest) -> Person:
+    """The person, as the sign-in stands now. Raises Gone."""
+    return audience.signed_in(SignIn.of(request))
+
+
+async def leave_thread() -> None:
+    """End the request's own thread, and give back what it holds: it costs more than the rest of a viewer.
+
+    asgiref starts another one when the request ends.
+    """
+    await give_back()
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if context in SyncToAsync.context_to_thread_executor:
+        SyncToAsync.context_to_thread_executor.pop(context).shutdown(wait=False)
+
+
 @require_GET
 async def session_stream(request: HttpRequest, session_id: uuid.UUID) -> StreamingHttpResponse | HttpResponseNotFound:
     await give_back()
-    watch = SessionWatch(request, session_id, Filters.from_query(request.GET.dict()), _cursor(request))
+    sign_in = SignIn.of(request)
     try:
-        await in_thread(watch.authorise)
+        await in_thread(authorise, session_id, sign_in)
     except Gone:
         # Answered here: Django renders a raised Http404 in a pool's thread, which would keep its connection.
         return HttpResponseNotFound("Not found.", content_type="text/plain")
-    return sse.response(_frames(watch.look, notices.stream_topic(session_id)))
+    place = Place(sign_in, _cursor(request))
+    return sse.response(_broadcast(session_id, Filters.from_query(request.GET.dict()), place))
 
 
 @require_GET
 async def inbox_stream(request: HttpRequest) -> StreamingHttpResponse:
     await give_back()
-    return sse.response(_frames(FragmentWatch(request, render_inbox).look, notices.FLEET))
+    return sse.response(_looks(FragmentWatch(SignIn.of(request), render_inbox)))
 
 
 @require_GET
 async def session_list_stream(request: HttpRequest) -> StreamingHttpResponse:
     await give_back()
     query = request.GET.dict()
-    watch = FragmentWatch(request, lambda person: render_session_rows(person, query))
-    return sse.response(_frames(watch.look, notices.FLEET))
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a look found, as frames, and whether there is more to see at once."""
-
-    frames: list[str]
-    more: bool = False
-
-
-@dataclass
-class SessionWatch:
-    """One viewer of one session: how far they have seen its stream, and the panel as they have it."""
-
-    request: HttpRequest
-    session_id: uuid.UUID
-    filters: Filters
-    cursor: int
-    panel: str = field(default="", init=False)
-
-    def authorise(self) -> Person:
-        person = signed_in(self.request)
-        team = AgentSession.objects.filter(pk=self.session_id).values_list("team_id", flat=True).first()
-        if team is None or not policy.may_see(viewer(person), team):
-            raise Gone
-        return person
-
-    def look(self) -> Look:
-        """A page of what is new since the last look; the panel once there is no more.
-
-        The viewer is authorised after the reading: nothing that happened after they lost the right is ever sent.
-        """
-        entries, looked = timeline.after(self.session_id, self.cursor, self.filters)
-        person = self.authorise()
-        rows = zip(entries, render_each(entries), strict=True)
-        frames = [sse.frame("row", row, entry.seq) for entry, row in rows]
-        more, self.cursor = looked > self.cursor, looked
-        panel = "" if more else render_panel(self.session_id, person)
-        if panel not in ("", self.panel):
-            self.panel = panel
-            frames.append(sse.frame("fragment", panel))
-        return Look(frames, more)
+    watch = FragmentWatch(SignIn.of(request), lambda person: render_session_rows(person, query))
+    return sse.response(_looks(watch))
 
 
 @dataclass
 class FragmentWatch:
     """One viewer of a fragment that is sent whenever it differs from what they have."""
 
-    request: HttpRequest
+    sign_in: SignIn
     render: Callable[[Person], str]
     shown: str = field(default="", init=False)
 
-    def look(self) -> Look:
-        html = self.render(signed_in(self.request))
+    def look(self) -> bytes:
+        """What is new, or nothing. Raises Gone."""
+        html = self.render(audience.signed_in(self.sign_in))
         if html == self.shown:
-            return Look([])
+            return b""
         self.shown = html
-        return Look([sse.frame("fragment", html)])
+        return sse.frame("fragment", html) + sse.HEARTBEAT
 
 
-def signed_in(request: HttpRequest) -> Person:
-    """The person, as the sign-in stands now. Raises Gone."""
-    key = request.session.session_key
-    if key is None or not request.session.exists(key):
-        raise Gone
-    person = get_user(request)
-    if not isinstance(person, Person) or not person.is_active:
-        raise Gone
-    return person
-
-
-async def _frames(look: Callable[[], Look], topic: str) -> AsyncIterator[str]:
-    """Look, send, wait; for ten minutes at most, after which the browser comes back by itself."""
-    ends = time.monotonic() + LONGEST_S
-    quiet_since = time.monotonic()
-    await give_back()
+async def _broadcast(session_id: uuid.UUID, filters: Filters, place: Place) -> AsyncIterator[bytes]:
+    """Ten minutes at most, after which the browser comes back by itself. Each wait lasts one heartbeat at most."""
+    ends = time.monotonic() + LONGEST_S - HEARTBEAT_S
+    await leave_thread()
     yield sse.RETRY
-    async with hub().waiting(topic) as waiter:
-        while time.monotonic() < ends:
+    with watching(session_id, filters, place, HEARTBEAT_S) as shared:
+        while not shared.over and time.monotonic() < ends:
             try:
-                found = await in_thread(look)
+                news = await shared.next_for(place)
             except Gone:
                 yield sse.frame("bye", "")
                 return
-            for frame in found.frames:
-                yield frame
-            if found.more:
-                continue
-            if found.frames or time.monotonic() - quiet_since > HEARTBEAT_S:
+            if news:
+                yield news
+
+
+async def _looks(watch: FragmentWatch) -> AsyncIterator[bytes]:
+    """Look, send, wait; for ten minutes at most."""
+    ends = time.monotonic() + LONGEST_S
+    quiet_since = time.monotonic()
+    await leave_thread()
+    yield sse.RETRY
+    async with hub().waiting(notices.FLEET) as waiter:
+        while time.monotonic() < ends:
+            try:
+                news = await in_thread(watch.look)
+            except Gone:
+                yield sse.frame("bye", "")
+                return
+            if not news and time.monotonic() - quiet_since > HEARTBEAT_S:
+                news = sse.HEARTBEAT
+            if news:
                 quiet_since = time.monotonic()
-                yield sse.HEARTBEAT
+                yield news
             await waiter.wait(HEARTBEAT_S)
 
 
