@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
 from audit import health, sequencing
+from audit.clock import Clock
 from audit.cosignature import WitnessKey
 from audit.errors import ForkError, LogError, MovedError, RollbackError
 from audit.event import now
@@ -59,6 +60,7 @@ class Integrator:
         self._loaded = False
         self._beat_at = self._months_at = -BEAT_S * 10_000
         self._well: set[str] = set()
+        self._clock = Clock()
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -138,6 +140,7 @@ class Integrator:
             return
         if self._publisher.tree.size and not (self._publisher.watch() and "checkpoint" in self._well):
             self._show(self._publisher.publish())
+        self._report("clock", self._clock.problem())
         sequencing.beat()
         self._beat_at = time.monotonic()
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,15 +27,6 @@ def standing() -> Iterator[Stack]:
 
         django.setup()
         yield stack
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Returns as soon as it holds."""
-    ends = time.monotonic() + UP_S
-    while not condition():
-        if time.monotonic() > ends:
-            raise RuntimeError(f"{what} did not come within {UP_S:.0f} s")
-        time.sleep(0.05)
 
 
 def wait_for_web(stack: Stack) -> str:

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stack import Stack
-from tests.drills.stage import REPOSITORY, standing, wait_for
+from tests.drills.stage import REPOSITORY, UP_S, standing
+from tests.waiting import eventually
 
 # Those by which something becomes durable or visible elsewhere: files, the database, the witness, the answer.
 INTEGRATOR = ("fsync", "link", "linkat", "rename", "renameat2", "unlink", "flock", "mkdir", "sendto")
@@ -194,7 +195,7 @@ def kill_web(stack: Stack, most: int) -> Toll:
             toll.kills[name] += 1
         process.wait()
     process = web(stack)
-    wait_for(lambda: answers(url), "the web process")
+    eventually(lambda: answers(url), UP_S)
     sender.batch()
     process.terminate()
     process.wait()
@@ -216,7 +217,7 @@ def table(tolls: dict[str, Toll]) -> Table:
 def main() -> int:
     most = int(sys.argv[1]) if sys.argv[1:] else 1_000
     with standing() as stack, stack.processes("witness"):
-        wait_for(lambda: "on 127.0.0.1" in stack.data.log("witness").read_text(), "the witness")
+        eventually(lambda: "on 127.0.0.1" in stack.data.log("witness").read_text(), UP_S)
         tolls = {"integrator": kill_integrator(stack, most), "web": kill_web(stack, max(3, min(most // 2, 24)))}
     Console().print(table(tolls))
     problems = [problem for toll in tolls.values() for problem in toll.problems]

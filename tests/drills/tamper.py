@@ -29,7 +29,8 @@ from audit.note import SigningKey
 from audit.tile_store import FolderStore
 from audit.tiles import CHECKPOINT, Edge, Tile
 from stack import Stack
-from tests.drills.stage import REPOSITORY, standing, wait_for
+from tests.drills.stage import REPOSITORY, UP_S, standing
+from tests.waiting import eventually
 
 EVENTS, LATER = 700, 60
 BAD = 300
@@ -276,7 +277,7 @@ def installation(stack: Stack) -> Iterator[Callable[[str], Copy]]:
     """An installation with EVENTS events, whose database was backed up, and LATER more; gives copies of it."""
     origin = Copy(stack, "drawbridge", stack.data.root, stack.environment())
     with stack.processes("witness"):
-        wait_for(lambda: "on 127.0.0.1" in stack.data.log("witness").read_text(), "the witness")
+        eventually(lambda: "on 127.0.0.1" in stack.data.log("witness").read_text(), UP_S)
         origin.append(EVENTS)
         origin.integrate().check_returncode()
         clone(stack, "drawbridge", "before")
