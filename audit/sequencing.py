@@ -20,6 +20,7 @@ BUCKET_S = 5
 # A search looks at the words of so many events at once, and at no more than the beginning of a very long event.
 BLOCK = 64
 LONGEST_SEARCHED = 7_500
+TAG = 8
 
 
 class LostRowsError(LogError):
@@ -64,7 +65,7 @@ def _sequence() -> int:
     with connection.cursor() as cursor:
         cursor.execute(PLACE, [ids, leaves])
         cursor.execute(COUNT, [BUCKET_S, ids])
-        cursor.execute(INDEX, [LONGEST_SEARCHED, ids, BLOCK])
+        cursor.execute(INDEX, [BLOCK, LONGEST_SEARCHED, ids])
     Head.objects.filter(pk=1).update(size=size)
     return size
 
@@ -125,6 +126,11 @@ def leaf_of(stream: uuid.UUID, seq: int) -> int | None:
     return row[0] if row else None
 
 
+def tag(stream: uuid.UUID) -> str:
+    """What a stream's words begin with in blocks."""
+    return stream.hex[-TAG:]
+
+
 def published(size: int, root: bytes) -> None:
     """Remember what was signed for, to compare with at the next start."""
     at = now()
@@ -159,15 +165,27 @@ ON CONFLICT (stream, bucket, kind) DO UPDATE SET
     events = d.events + EXCLUDED.events, refused = d.refused + EXCLUDED.refused,
     first_seq = least(d.first_seq, EXCLUDED.first_seq), last_seq = greatest(d.last_seq, EXCLUDED.last_seq)
 """
-# Letters, digits and underscores are words; everything between them is not. Searched are the kind and `data`, which is
-# taken as text and never parsed: JSON may hold a \u0000 that PostgreSQL refuses, and one event must not stop the log.
+# Letters and digits make words; everything else stands between them. (What convert_from gives has the collation of the
+# encoding's name, "C", in which é is no letter.)
+WORDS = """
+SELECT left(word, 40) FROM string_to_table(regexp_replace(lower({text}), '[^[:alnum:]]+', ' ', 'g'), ' ') AS word
+WHERE word <> ''
+"""
+# Searched are kind, path and `data`, which is taken as text and never parsed: JSON may hold a \u0000 that PostgreSQL
+# refuses, and one event must not stop the log. Each word carries its stream's tag: a search reads the index of its own
+# stream's words, and takes no longer when other streams grow.
 INDEX = r"""
 INSERT INTO audit_block (stream, first_seq, last_seq, words)
-SELECT event.stream, min(event.seq), max(event.seq), strip(to_tsvector('simple', string_agg(
-    left(regexp_replace(regexp_replace(
-        event.kind || ' ' || substring(convert_from(event.body, 'UTF8') FROM '"data":(.*),"id":"'),
-        '\\(u[0-9a-f]{4}|.)', ' ', 'g'), '[^[:alnum:]_]+', ' ', 'g'), %s), ' ')))
-FROM audit_run AS run JOIN audit_event AS event
-    ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq
-WHERE run.id = ANY(%s) GROUP BY event.stream, run.id, (event.seq - run.first_seq) / %s
-"""
+SELECT stream, min(seq), max(seq), array_to_tsvector(array_agg(DISTINCT right(stream::text, TAG) || word))
+FROM (
+    SELECT event.stream, event.seq, run.id AS run, (event.seq - run.first_seq) / %s AS block,
+        concat_ws(' ', event.kind, event.path, left(regexp_replace(
+            substring(convert_from(event.body, 'UTF8') COLLATE "default" FROM '"data":(.*),"id":"'),
+            '\\(u[0-9a-f]{4}|.)', ' ', 'g'
+        ), %s)) AS said
+    FROM audit_run AS run JOIN audit_event AS event
+        ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq
+    WHERE run.id = ANY(%s)
+) AS event, LATERAL (WORDS) AS one (word)
+GROUP BY stream, run, block
+""".replace("TAG", str(TAG)).replace("WORDS", WORDS.format(text="said"))

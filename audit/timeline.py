@@ -1,46 +1,27 @@
 """Reading a stream of the log: filtered, in order, from a cursor that is a position and never a time."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from audit import canonical, personal, search
+from audit.filters import Filters
+from audit.models import Outcome, Stream
+from audit.search import Row
 
-from audit import canonical
-from audit.event import OUTCOMES
-from audit.models import Event
+__all__ = ["PAGE", "Entry", "Filters", "Page", "actors", "after", "entry", "hosts", "last_seq", "page"]
 
 PAGE = 100
-# How far a search goes back before it asks whether to go on.
-MOST_LOOKED = 10_000
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What a viewer wants to see. Empty means all."""
-
-    kinds: frozenset[str] = frozenset()
-    outcome: str = ""
-    text: str = ""
-
-    @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> "Filters":
-        """Filters of a URL: ?kind=a,b&outcome=denied&q=text. What is not known is ignored."""
-        kinds = frozenset(kind.strip() for kind in query.get("kind", "").split(",") if kind.strip())
-        outcome = query.get("outcome", "")
-        return cls(kinds, outcome if outcome in OUTCOMES else "", query.get("q", "").strip()[:100])
-
-    def matches(self, entry: "Entry") -> bool:
-        in_kinds = not self.kinds or any(entry.kind == kind or entry.kind.startswith(kind + ".") for kind in self.kinds)
-        in_text = not self.text or self.text.lower() in entry.body.lower()
-        return in_kinds and in_text and self.outcome in ("", entry.outcome)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One event as pages show it. `content` is the parsed body; `body` its text."""
+    """One event as pages show it. `body` is what the log committed to; `content` is parsed, personal fields readable.
+
+    `actor` is None where the session's own agent did it.
+    """
 
     id: uuid.UUID
     stream: uuid.UUID
@@ -51,6 +32,9 @@ class Entry:
     recorded_at: datetime
     body: str
     content: Mapping[str, Any]
+    actor: str | None = None
+    host: str | None = None
+    path: str | None = None
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -62,61 +46,83 @@ class Entry:
         return str(self.content["act"]["sub"])
 
 
-def after(stream: uuid.UUID, seq: int, filters: Filters, limit: int = PAGE) -> tuple[list[Entry], int]:
-    """Matching entries after a position, oldest first, and the position up to which was looked."""
-    entries = [_entry(row) for row in _rows(stream).filter(seq__gt=seq).order_by("seq")[:limit]]
-    looked = entries[-1].seq if entries else seq
-    return [entry for entry in entries if filters.matches(entry)], looked
-
-
 @dataclass(frozen=True)
 class Page:
-    """Matching entries, newest first. Below `older` nobody has looked; None once the stream's beginning was reached."""
+    """Matching entries, newest first.
+
+    `older` is what to give as `before` for the page below, `newer` as `after` for the one above; None at the ends.
+    `looked` is how many events a search had looked at when it stopped to ask whether to go on; 0 where it did not.
+    """
 
     entries: list[Entry]
     older: int | None
+    newer: int | None
+    looked: int = 0
 
 
-def latest(stream: uuid.UUID, filters: Filters, before: int | None = None, limit: int = PAGE) -> Page:
-    """The newest matching entries (below `before`, if given), among the newest MOST_LOOKED."""
-    found: list[Entry] = []
-    looked = 1
-    for entry in _newest_first(stream, before):
-        looked = entry.seq
-        if filters.matches(entry):
-            found.append(entry)
-        if len(found) == limit:
-            break
-    return Page(found, looked if looked > 1 else None)
+def page(
+    stream: uuid.UUID, filters: Filters, *, before: int | None = None, after: int | None = None, limit: int = PAGE
+) -> Page:
+    """The newest matching entries, or those next below `before`, or next above `after`."""
+    if after is not None:
+        return _newer(stream, filters, after, limit)
+    found = search.find(stream, filters, before, limit + 1)
+    entries = _entries(found.rows[:limit])
+    older = entries[-1].seq if len(found.rows) > limit else found.stopped
+    newer = None if before is None else (entries[0].seq if entries else max(before - 1, 0))
+    return Page(entries, older, newer, found.looked if older == found.stopped and older is not None else 0)
+
+
+def _newer(stream: uuid.UUID, filters: Filters, after: int, limit: int) -> Page:
+    found = search.find(stream, filters, after, limit + 1, ascending=True)
+    entries = _entries(found.rows[:limit])[::-1]
+    newer = entries[0].seq if len(found.rows) > limit else found.stopped
+    older = entries[-1].seq if entries else after + 1
+    return Page(entries, older, newer, found.looked if newer == found.stopped and newer is not None else 0)
+
+
+def after(stream: uuid.UUID, seq: int, filters: Filters, limit: int = PAGE) -> tuple[list[Entry], int]:
+    """Matching entries after a position, oldest first, and the position up to which was looked."""
+    entries = _entries(search.following(stream, seq, limit))
+    looked = entries[-1].seq if entries else seq
+    return [one for one in entries if filters.matches(one)], looked
+
+
+def entry(stream: uuid.UUID, seq: int) -> Entry | None:
+    """One event by its number."""
+    found = _entries(search.following(stream, seq - 1, 1))
+    return found[0] if found and found[0].seq == seq else None
+
+
+def actors(stream: uuid.UUID, most: int = 50) -> list[str]:
+    """Who did something in a stream, beside its own agent."""
+    return search.distinct(stream, "actor", most)
+
+
+def hosts(stream: uuid.UUID, most: int = 50) -> list[str]:
+    return search.distinct(stream, "host", most)
 
 
 def last_seq(stream: uuid.UUID) -> int:
-    newest = _rows(stream).order_by("-seq").values_list("seq", flat=True).first()
-    return newest or 0
+    return Stream.objects.filter(pk=stream).values_list("last_seq", flat=True).first() or 0
 
 
-def _newest_first(stream: uuid.UUID, before: int | None) -> Iterator[Entry]:
-    rows = _rows(stream)
-    if before is not None:
-        rows = rows.filter(seq__lt=before)
-    for row in rows.order_by("-seq")[:MOST_LOOKED].iterator(chunk_size=PAGE * 5):
-        yield _entry(row)
-
-
-def _rows(stream: uuid.UUID) -> "QuerySet[Event]":
-    return Event.objects.filter(stream=stream)
-
-
-def _entry(row: Event) -> Entry:
-    raw = bytes(row.body)
-    return Entry(
-        id=row.id,
-        stream=row.stream,
-        seq=row.seq,
-        kind=row.kind,
-        outcome=row.outcome,
-        occurred_at=row.occurred_at,
-        recorded_at=row.recorded_at,
-        body=raw.decode(),
-        content=canonical.loads(raw),
-    )
+def _entries(rows: Sequence[Row]) -> list[Entry]:
+    contents = personal.reveal([canonical.loads(row.body) for row in rows])
+    return [
+        Entry(
+            id=row.id,
+            stream=row.stream,
+            seq=row.seq,
+            kind=row.kind,
+            outcome=str(Outcome(row.outcome).label),
+            occurred_at=row.occurred_at,
+            recorded_at=row.recorded_at,
+            body=row.body.decode(),
+            content=content,
+            actor=row.actor,
+            host=row.host,
+            path=row.path,
+        )
+        for row, content in zip(rows, contents, strict=True)
+    ]

@@ -4,15 +4,20 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from audit import health
 from sessions.models import Person
 from sessions.parties import viewer
 from sessions.views import lookup
 
 
 def chrome(request: HttpRequest) -> dict[str, Any]:
-    """How many requests wait for the viewer, and where the people of their first team are."""
+    """How many requests wait for the viewer, where the people of their first team are, what is wrong with the log."""
     person = getattr(request, "user", None)
     if not isinstance(person, Person):
         return {}
     watcher = viewer(person)
-    return {"to_decide": lookup.to_decide(watcher).count(), "first_team": lookup.teams(watcher).first()}
+    return {
+        "to_decide": lookup.to_decide(watcher).count(),
+        "first_team": lookup.teams(watcher).first(),
+        "log_problems": health.problems(),
+    }

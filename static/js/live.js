@@ -110,6 +110,7 @@
     document.querySelector("[data-empty]")?.remove();
     const older = [...timeline.children].find((one) => Number(one.dataset.seq) < Number(row.dataset.seq));
     timeline.insertBefore(row, older || null);
+    window.htmx?.process(row);
     announcer.textContent = row.querySelector(".told").textContent.trim();
   };
 

@@ -34,7 +34,7 @@ def told_of(world: World, act: str) -> tuple[narration.Told, str]:
     stream = world.request().agent_session.id
     with transaction.atomic():
         log.append(NewEvent(kind="agent.proved_it", stream=stream, sub=world.requester.reference, act=act))
-    entry = timeline.latest(stream, timeline.Filters()).entries[0]
+    entry = timeline.page(stream, timeline.Filters()).entries[0]
     return narration.tell(entry, narration.names_of([entry.act])), render_event(entry)
 
 
@@ -46,7 +46,7 @@ def test_what_an_agent_reports_is_marked_as_its_report(world: World) -> None:
 
 def test_our_own_events_are_not_marked(world: World) -> None:
     agent_session = world.request().agent_session
-    row = render_event(timeline.latest(agent_session.id, timeline.Filters()).entries[0])
+    row = render_event(timeline.page(agent_session.id, timeline.Filters()).entries[0])
     assert "as it reports" not in row
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from audit.timeline import Filters, latest
+from audit.timeline import Filters, page
 from sessions import lifecycle, narration
 from tests.factories import issue
 
 
 def told(stream):
-    entries = latest(stream, Filters()).entries
+    entries = page(stream, Filters()).entries
     names = narration.names_of(entry.act for entry in entries)
     return {entry.kind: narration.tell(entry, names) for entry in entries}
 

@@ -31,7 +31,7 @@ def page(client, agent_session, query=""):
 
 
 def newest(agent_session):
-    return timeline.latest(agent_session.id, Filters(), limit=1).entries[0]
+    return timeline.page(agent_session.id, Filters(), limit=1).entries[0]
 
 
 def test_page_shows_the_grant_in_words_and_its_hash(world, browse):
@@ -125,7 +125,7 @@ def test_names_of_a_whole_page_are_asked_once(world, django_assert_num_queries):
     agent_session = world.approved()
     for number in range(20):
         report(agent_session, "tool.used", {"text": f"number {number}"})
-    entries = timeline.latest(agent_session.id, Filters()).entries
+    entries = timeline.page(agent_session.id, Filters()).entries
     with django_assert_num_queries(2):
         assert len(render_each(entries)) == 22
 
