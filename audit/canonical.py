@@ -33,7 +33,9 @@ def plain(value: Any) -> bool:
         return True
     if kind is int:
         return -_EXACT <= value <= _EXACT
-    return kind is str or value is None or kind is bool or (kind is list and all(map(plain, value)))
+    if kind is list:
+        return all(map(plain, value))
+    return kind is str or kind is bool or value is None
 
 
 def loads(body: bytes) -> Any:

@@ -11,8 +11,8 @@ from stack.process import Command
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKER = ("-A", "webapp", "worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
 WEB = ("webapp.asgi:application", "--host", "{host}", "--port", "{port}", "--no-access-log")
-WITNESS = ("--folder", "{data}/witness", "--key", "{data}/secrets/witness-key", "--log", "{data}/log.vkeys")
-WITNESS += ("--listen", "127.0.0.1:{witness}")
+WITNESS_KEYS = ("--key", "{data}/secrets/witness-key", "--log", "{data}/log.vkeys")
+WITNESS = ("--folder", "{data}/witness", *WITNESS_KEYS, "--listen", "127.0.0.1:{witness}")
 WARNINGS = ("--loglevel", "WARNING")
 
 

@@ -127,6 +127,10 @@ ARCHIVE_STORE = env.text("ARCHIVE_STORE", "")
 ARCHIVE_RETAIN_DAYS = env.number("ARCHIVE_RETAIN_DAYS", 400, least=1)
 LOG_RETAIN_DAYS = env.number("LOG_RETAIN_DAYS", 400, least=1)
 TIMESTAMP_URL = env.text("TIMESTAMP_URL", "")
+# Evidence files wait here for a day, for whoever asked for them; every web process and worker sees the same folder.
+EXPORT_FOLDER = env.text("EXPORT_FOLDER")
+SIEM_WEBHOOK_URL = env.text("SIEM_WEBHOOK_URL", "")
+SIEM_WEBHOOK_SECRET = env.text("SIEM_WEBHOOK_SECRET", "")
 
 ROTATION_OVERLAP_S = env.number("ROTATION_OVERLAP_S", 60, least=1)
 
