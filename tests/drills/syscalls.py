@@ -16,13 +16,14 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from stack import Stack
@@ -34,6 +35,7 @@ INTEGRATOR = ("fsync", "link", "linkat", "rename", "renameat2", "unlink", "flock
 WEB = ("sendto", "write", "writev")
 FIRST, EACH = 300, 40
 KILLED = (-9, 137)
+T = TypeVar("T")
 
 
 @dataclass
@@ -115,7 +117,7 @@ def kill_integrator(stack: Stack, most: int) -> Toll:
     acknowledged = append(stream, FIRST)
     integrate(stack).check_returncode()
     acknowledged |= append(stream, EACH)
-    for name, number in spread(calls_of(stack, stack.data.root), most):
+    for name, number in shown(spread(calls_of(stack, stack.data.root), most), "integrator"):
         acknowledged |= append(stream, EACH)
         ended = integrate(stack, strace("-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={number}"))
         if ended.returncode in KILLED:
@@ -126,6 +128,10 @@ def kill_integrator(stack: Stack, most: int) -> Toll:
         found = [recovered.stderr.decode()] if recovered.returncode else check_log(stack, acknowledged)
         toll.problems += [f"{name} {number}: {problem}" for problem in found]
     return toll
+
+
+def shown(points: Sequence[T], what: str) -> Iterable[T]:
+    return track(points, what, console=Console(stderr=True))
 
 
 class Sender:
@@ -182,7 +188,7 @@ def kill_web(stack: Stack, most: int) -> Toll:
     _, token = begun()
     url = stack.environment()["DRAWBRIDGE_URL"]
     sender = Sender(url, token)
-    for turn in range(most):
+    for turn in shown(range(most), "web process"):
         name = WEB[turn % len(WEB)]
         process = web(stack, strace("-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={70 + 7 * turn}"))
         ends = time.monotonic() + 20
