@@ -6,6 +6,7 @@ Everything that events hold is somebody else's text: it is escaped, and what hid
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from audit.event import OUTCOMES
 from audit.evidence import (
     CHECKPOINT,
     INDEX,
@@ -45,7 +46,7 @@ def row(item: Item, line: Line) -> str:
         f"<time>{text(str(content['occurred_at']).replace('T', ' ').removesuffix('Z'))}</time>",
         f"{text(line.who)}",
         f"{text(line.what)} {said}{note}{f'<p>{about}</p>' if about else ''}<small>{text(content['kind'])}</small>",
-        f'<b class="{escape(outcome)}">{text(outcome)}</b>',
+        f'<b class="{outcome if outcome in OUTCOMES else ""}">{text(outcome)}</b>',
         _links(item),
     )
     labelled = [f'<td data-label="{label}">{each}</td>' for label, each in zip(HEADINGS, cells, strict=True)]
