@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit import archive as archives
+from audit import verify_log
 from audit.archive import LEAST, LONGEST, Reach, find, reach
 from audit.archive_manifest import Manifest, Span
 from audit.archive_store import ArchiveStore, FolderArchive, Kept, RetentionError
