@@ -23,8 +23,9 @@ from audit.models import Outcome
 from audit.sequencing import BUCKET_S, WORDS, tag
 from audit.uuid7 import moment_of
 
-# How far a search goes before it asks whether to go on.
+# How far a search goes before it asks whether to go on: where it found nothing, and where it found something.
 MOST_LOOKED = 10_000
+ENOUGH_LOOKED = 1_000
 MOST_KINDS = 200
 NEAR_BLOCKS = 32
 BLOCKS_AT_ONCE = 8
@@ -111,10 +112,21 @@ class Search:
         down = Span(1, HIGHEST if start is None else start - 1)
         inside = Span((start or 0) + 1, HIGHEST) if self.ascending else down
         for step in self._steps(inside):
-            stopped = self._walk([cut for span in step if (cut := span.cut(inside))])
-            if stopped is not None or len(self.found) == self.wanted:
+            spans = [cut for span in step if (cut := span.cut(inside))]
+            stopped = self._walk(spans)
+            if len(self.found) == self.wanted:
+                break
+            if spans and self.found and self.filters.text and self.looked >= ENOUGH_LOOKED:
+                stopped = stopped or self._edge(spans)
+            if stopped is not None:
                 return Found(self.found, stopped, self.looked)
         return Found(self.found, None, self.looked)
+
+    def _edge(self, spans: list[Span]) -> int | None:
+        """The number up to which these were looked at; None at the beginning of the stream, or at its end."""
+        around = _around(spans)
+        edge = around.high if self.ascending else around.low
+        return edge if 1 < edge < HIGHEST else None
 
     def _steps(self, inside: Span) -> Iterator[list[Span]]:
         """Spans to look at, step by step in the direction of reading."""
@@ -183,7 +195,7 @@ class Search:
             if len(rows) < count:
                 return None
             last = rows[-1][2]
-            if self.looked >= MOST_LOOKED:
+            if self.looked >= MOST_LOOKED and (last > 1 or self.ascending):
                 return int(last)
             spans = [cut for span in spans if (cut := span.cut(self._beyond(Span(last, last))))]
             count = min(4 * count, MOST_LOOKED)
