@@ -25,7 +25,7 @@ from audit.uuid7 import moment_of
 
 # How far a search goes before it asks whether to go on: where it found nothing, and where it found something.
 MOST_LOOKED = 10_000
-ENOUGH_LOOKED = 1_000
+ENOUGH_LOOKED = 500
 MOST_KINDS = 200
 NEAR_BLOCKS = 32
 BLOCKS_AT_ONCE = 8
@@ -135,8 +135,8 @@ class Search:
         if not (said or filters.since or filters.until):
             yield self._by_kind(inside) if filters.kinds and not self._driver else [inside]
             return
-        [[placed, query]] = _run(STANDING, stream=self.stream, tag=tag(self.stream), said=said)
-        rest = [Span(placed + 1, HIGHEST)]
+        [[placed, last, query]] = _run(STANDING, stream=self.stream, tag=tag(self.stream), said=said)
+        rest = [Span(placed + 1, HIGHEST)] if placed < last else []
         spans = self._in_time() if filters.since or filters.until else [Span(1, placed)]
         if not self.ascending:
             yield rest
@@ -203,6 +203,7 @@ class Search:
 
     def _candidates(self, spans: list[Span], count: int) -> list[tuple[Any, ...]]:
         """The next events of the spans, up to `count`, each with whether it matches; the text is not looked at yet."""
+        around = _around(spans)
         driver = self._driver or sql.SQL("true")
         if len(spans) == 1:
             source = ONE if spans[0].kind is None else ONE_KIND
@@ -212,7 +213,7 @@ class Search:
         statement = CANDIDATES.format(columns=COLUMNS, events=events, conditions=self._conditions(), way=self._way)
         return _run(
             statement,
-            stream=self.stream, floor=floor(self.stream), count=count, low=spans[0].low, high=spans[0].high,
+            stream=self.stream, floor=floor(self.stream), count=count, low=around.low, high=around.high,
             one_kind=spans[0].kind, lows=[span.low for span in spans], highs=[span.high for span in spans],
             each_kind=[span.kind for span in spans], **self._values(),
         )  # fmt: skip
@@ -268,7 +269,7 @@ def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
 def _run(statement: sql.Composable, **values: Any) -> list[tuple[Any, ...]]:
     """Never prepared: a plan that is made without the values takes the wrong index for a LIMIT."""
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.cursor.execute(statement, values, prepare=False)
+        cursor.cursor.execute(statement, values, prepare=False, binary=True)
         return list(cursor.cursor.fetchall())
 
 
@@ -303,10 +304,11 @@ EACH = sql.SQL(
     "AND seq BETWEEN span.low AND span.high ORDER BY seq {way} LIMIT %(count)s) AS event "
     "ORDER BY seq {way} LIMIT %(count)s"
 )
+# The bounds are values, not columns: with columns it takes few rows for granted, reads all of a kind and sorts them.
 EACH_KIND = sql.SQL(
-    "SELECT event.* FROM unnest(%(lows)s::bigint[], %(highs)s::bigint[], %(each_kind)s::text[]) AS span (low, high, of)"
-    ", LATERAL (SELECT * FROM audit_event WHERE stream = %(stream)s AND id >= %(floor)s AND {driver} "
-    "AND kind = span.of AND seq BETWEEN span.low AND span.high ORDER BY seq {way} LIMIT %(count)s) AS event "
+    "SELECT event.* FROM unnest(%(each_kind)s::text[]) AS span (of), LATERAL ("
+    "SELECT * FROM audit_event WHERE stream = %(stream)s AND id >= %(floor)s AND {driver} AND kind = span.of "
+    "AND seq BETWEEN %(low)s AND %(high)s ORDER BY seq {way} LIMIT %(count)s) AS event "
     "ORDER BY seq {way} LIMIT %(count)s"
 )
 CANDIDATES = sql.SQL("SELECT {columns}, ({conditions}) IS TRUE FROM ({events}) AS event ORDER BY seq {way}")
@@ -327,9 +329,10 @@ IN_TIME = sql.SQL("""
 SELECT kind, min(first_seq), max(last_seq) FROM audit_density WHERE stream = %(stream)s
 AND bucket > %(since)s::timestamptz - %(bucket)s::interval AND bucket < %(until)s GROUP BY kind
 """)
-# Up to which number blocks were made, and what they are to be asked.
+# Up to which number blocks were made, the last number, and what blocks are to be asked.
 STANDING = sql.SQL("""
 SELECT coalesce((SELECT last_seq FROM audit_block WHERE stream = %(stream)s ORDER BY first_seq DESC LIMIT 1), 0),
+    coalesce((SELECT last_seq FROM audit_stream WHERE id = %(stream)s), 0),
     (SELECT string_agg(quote_literal(%(tag)s::text || word) || ':*', ' & ') FROM ({words}) AS said (word))
 """).format(words=sql.SQL(WORDS.format(text="%(said)s::text")))
 NEAR = sql.SQL("""
