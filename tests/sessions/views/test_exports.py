@@ -340,7 +340,7 @@ def test_form_names_the_session_and_the_files_that_there_are(world: World, sessi
     ask_session(world.auditor, session_id)
     page = client_of(world.auditor).get(reverse("export-create"), {"session": str(session_id)}).content.decode()
     assert f'name="session" value="{session_id}"' in page
-    assert f"Session {session_id} of {world.agent.name}" in page
+    assert f"Session of {world.agent.name}, asked for on 20" in page
 
 
 def _files(export: Export) -> dict[str, bytes]:
