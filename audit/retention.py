@@ -4,7 +4,7 @@
     clear       bundles below the minimum index leave the store, but for those with an entry that a hold covers
 
 Killed anywhere, the next run goes on: a step happened with its event or not at all, and the bundles that are still to
-be removed are rows. What may go is decided again in the database (`audit_prune`, migration 0006).
+be removed are rows. What may go is decided again in the database (`audit_prune`, migration 0005).
 
 Retention is one for the whole log, since only its beginning can be pruned; a team that must keep longer is held.
 """

@@ -154,10 +154,13 @@ CELERY_TASK_ROUTES = {
     "sessions.tasks.mint": {"queue": "issue"},
     "sessions.tasks.revoke": {"queue": "revoke"},
     "sessions.tasks.sweep": {"queue": "sweep"},
+    "sessions.export_tasks.*": {"queue": "log"},
     "audit.*": {"queue": "log"},
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sessions.tasks.sweep", "schedule": 1.0, "options": {"expires": 2.0}},
+    "exports": {"task": "sessions.export_tasks.tidy", "schedule": 60.0, "options": {"expires": 50.0}},
+    "siem": {"task": "audit.siem_tasks.deliver", "schedule": 5.0, "options": {"expires": 5.0}},
     "archive": {"task": "audit.tasks.archive_segments", "schedule": crontab(minute=7), "options": {"expires": 3000}},
     "archive-check": {
         "task": "audit.tasks.check_archive",

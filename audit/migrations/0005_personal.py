@@ -192,7 +192,7 @@ def restrict(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0005_exports")]
+    dependencies = [("audit", "0004_exports")]
 
     operations = [
         migrations.CreateModel(
