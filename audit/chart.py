@@ -114,7 +114,7 @@ def _width(length: timedelta, columns: int) -> int:
 
 
 def _cells(stream: uuid.UUID, chart: Chart) -> Mapping[tuple[str, int], Cell]:
-    asked = [chart.since, chart.width.total_seconds(), stream, chart.since, chart.until]
+    asked = (chart.since, chart.width.total_seconds(), stream, chart.since, chart.until)
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, asked)
         rows = cursor.fetchall()
