@@ -25,7 +25,6 @@ CREATE TABLE audit_event (
     body bytea NOT NULL,
     CONSTRAINT event_pk PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
-CREATE INDEX event_stream_seq ON audit_event (stream, seq);
 CREATE INDEX event_kind ON audit_event (stream, kind, seq);
 CREATE INDEX event_host ON audit_event (stream, host, seq) WHERE host IS NOT NULL;
 CREATE INDEX event_actor ON audit_event (stream, actor, seq) WHERE actor IS NOT NULL;
