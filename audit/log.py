@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from psycopg import sql
 
 from audit import notices, personal
@@ -77,22 +77,19 @@ def append_batch(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
     return _append_batch(stream, personal.sealed_all(events))
 
 
+def append_new(stream: uuid.UUID, events: Sequence[NewEvent]) -> None:
+    """Write events all of which should be new: half the work of append_batch.
+
+    Raises IntegrityError where one is not; the caller's transaction is over then, and append_batch says which.
+    """
+    _require_transaction()
+    _copy(_rows(stream, personal.sealed_all(events)))
+    _tell(stream)
+
+
 def _append_batch(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
     if not events:
         return []
-    if len({event.id for event in events}) == len(events):
-        try:
-            with transaction.atomic():
-                _copy(_rows(stream, events))
-        except IntegrityError:  # some of them are there already: look which
-            pass
-        else:
-            _tell(stream)
-            return [Answer.STORED] * len(events)
-    return _append_unknown(stream, events)
-
-
-def _append_unknown(stream: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:
     _advance(stream, 0)
     known = {row.id: row for row in Event.objects.filter(id__in={event.id for event in events})}
     fresh: dict[uuid.UUID, NewEvent] = {}

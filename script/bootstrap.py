@@ -108,7 +108,9 @@ def ensure(kind: str) -> None:
         make_venv(VENV, "--without-pip")
     (VENV / STAMP).unlink(missing_ok=True)
     python = VENV / "bin" / "python"
-    sync = ("--system-certs", "pip", "sync", "-q", "--python", python, "--require-hashes", LOCKS[kind])
+    # Compiled once here, and not again by each process that starts where nothing may be written.
+    sync = ("--system-certs", "pip", "sync", "-q", "--compile-bytecode", "--python", python)
+    sync = (*sync, "--require-hashes", LOCKS[kind])
     run("Installing the Python packages", uv(), *sync)
     (VENV / STAMP).write_text(digest(LOCKS[kind]))
     print(f"{time.monotonic() - began:.1f} s", flush=True)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -99,9 +99,13 @@ async def report(request: TokenRequest) -> HttpResponse:
     """
     body = request.read(LARGEST_BATCH + 1)
     kind, encoding = request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", "")
-    with at_work(request.auth):
-        receipts = await in_thread(_report)(request.auth, lambda: read(body, kind, encoding))
-    return HttpResponse(orjson.dumps({"events": receipts}), content_type="application/json")
+    return HttpResponse(await taken(request.auth, body, kind, encoding), content_type="application/json")
+
+
+async def taken(token: str, body: bytes, kind: str, encoding: str) -> bytes:
+    """The receipts of a batch, as JSON, once it is committed. Raises Refusal, or what the database raises."""
+    with at_work(token):
+        return await in_thread(_report)(token, body, kind, encoding)
 
 
 @contextmanager
@@ -130,10 +134,10 @@ def read(body: bytes, content_type: str, encoding: str) -> Sequence[object]:
         raise Refusal(Code.MALFORMED, str(bad)) from bad
 
 
-def _report(token: str, read_raws: Callable[[], Sequence[object]]) -> list[dict[str, str | None]]:
+def _report(token: str, body: bytes, kind: str, encoding: str) -> bytes:
     at = now()
     reporter = reporter_of(session_of(token), at)
-    return take(reporter, read_raws(), at)
+    return orjson.dumps({"events": take(reporter, read(body, kind, encoding), at)})
 
 
 def reporter_of(agent_session: AgentSession, at: datetime) -> Reporter:
@@ -173,10 +177,21 @@ def _store(agent_session_id: uuid.UUID, events: Sequence[NewEvent]) -> list[Answ
     if not events:
         return []
     try:
+        _append_new(agent_session_id, events)
+    except IntegrityError:
+        pass
+    else:
+        return [Answer.STORED] * len(events)
+    try:
         return _append(agent_session_id, events)
     except IntegrityError:
         # Another session sent one of these ids at this very moment: now it is known, and answered as such.
         return _append(agent_session_id, events)
+
+
+@transaction.atomic(durable=True)
+def _append_new(agent_session_id: uuid.UUID, events: Sequence[NewEvent]) -> None:
+    log.append_new(agent_session_id, events)
 
 
 @transaction.atomic(durable=True)

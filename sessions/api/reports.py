@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from audit import personal
 from audit.event import LONGEST_BODY, LONGEST_PLACE, OUTCOMES, SUCCESS, NewEvent, TooLongError
-from audit.uuid7 import moment_of
 from sessions import tokens
 from sessions.api.batches import Line
 
@@ -43,6 +43,10 @@ class Reporter:
     since: datetime
     until: datetime | None
 
+    @cached_property
+    def _earliest_ms(self) -> float:
+        return (self.since - AHEAD).timestamp() * 1000
+
     def event(self, raw: object, at: datetime) -> NewEvent:
         """Read one event. Raises BadEvent."""
         if not isinstance(raw, dict):
@@ -70,9 +74,10 @@ class Reporter:
             parsed = uuid.UUID(value) if isinstance(value, str) and len(value) == 36 else None
         except ValueError:
             parsed = None
-        if parsed is None or parsed.version != 7:
+        # What uuid.UUID.version and .variant say, at a third of their cost: this is asked of every event.
+        if parsed is None or parsed.int >> 76 & 0xF != 7 or parsed.int >> 62 & 0b11 != 0b10:
             raise BadEvent("id must be a UUIDv7 (RFC 9562) as text.")
-        if not self.since - AHEAD <= moment_of(parsed) <= at + AHEAD:
+        if not self._earliest_ms <= parsed.int >> 80 <= (at + AHEAD).timestamp() * 1000:
             raise BadEvent("id was made before the session was asked for, or in the future. Set the clock.")
         return parsed
 
