@@ -26,7 +26,6 @@ def report(part: str, problem: str | None) -> None:
     if problem is None:
         Health.objects.filter(part=part).delete()
         return
-    logger.error("log_problem", part=part, problem=problem)
     at = now()
     with connection.cursor() as cursor:
         cursor.execute(
@@ -34,6 +33,7 @@ def report(part: str, problem: str | None) -> None:
             "ON CONFLICT (part) DO UPDATE SET problem = EXCLUDED.problem, seen_at = EXCLUDED.seen_at",
             [part, problem, at, at],
         )
+    logger.error("log_problem", part=part, problem=problem)
 
 
 def problems() -> list[Problem]:

@@ -13,7 +13,7 @@ from audit.search import Row
 
 __all__ = ["PAGE", "Entry", "Filters", "Page", "actors", "after", "entry", "hosts", "last_seq", "page"]
 
-PAGE = 100
+PAGE = 50
 
 
 @dataclass(frozen=True)

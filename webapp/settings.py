@@ -8,6 +8,7 @@ import structlog
 from celery.schedules import crontab
 
 from webapp import environment as env
+from webapp import printing
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -247,6 +248,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
 structlog.configure(
+    logger_factory=printing.printer,
     wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(LOG_LEVEL)),
     processors=[
         structlog.contextvars.merge_contextvars,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from django.template.loader import render_to_string
+from django.template.loader import get_template, render_to_string
 from django.urls import reverse
 from django.utils.html import format_html_join
 
@@ -90,10 +90,8 @@ def render_each(entries: Sequence[Entry]) -> list[str]:
 
 
 def _rows(entries: Sequence[Entry], names: Mapping[str, str]) -> list[str]:
-    return [
-        render_to_string("audit/_event.html", {"entry": entry, "told": narration.tell(entry, names)})
-        for entry in entries
-    ]
+    row = get_template("audit/_event.html")
+    return [row.render({"entry": entry, "told": narration.tell(entry, names)}) for entry in entries]
 
 
 def render_chart(session_id: uuid.UUID, filters: Filters) -> str:
