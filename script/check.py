@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CHROMIUM = Path("/usr/bin/chromium")
+PROGRAMS = {"chromium": Path("/usr/bin/chromium"), "strace": Path("/usr/bin/strace")}
 # mypy's Django plugin reads the settings; nothing is connected to. The tests put real services in their place.
 PLACEHOLDERS = {
     "LOCAL_MODE": "1",
@@ -28,19 +28,21 @@ PLACEHOLDERS = {
 }
 
 
-def ensure_chromium() -> None:
-    """Install Debian's Chromium where there is none; say what to do where that is not ours to do."""
-    if CHROMIUM.exists():
+def ensure_programs() -> None:
+    """Install Debian's Chromium and strace where they are not; say what to do where that is not ours to do."""
+    missing = [name for name, path in PROGRAMS.items() if not path.exists()]
+    if not missing:
         return
+    wanted = " ".join(missing)
     if os.geteuid() != 0 or not Path("/usr/bin/apt-get").exists():
-        sys.exit("The browser tests need /usr/bin/chromium. Install it, as root: apt-get install chromium")
-    print("Installing Chromium ...", flush=True)
+        sys.exit(f"The tests need {wanted}. Install it, as root: apt-get install {wanted}")
+    print(f"Installing {wanted} ...", flush=True)
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
         command = ["/usr/bin/apt-get", "-q", *arguments]
         ended = subprocess.run(command, env=env, capture_output=True, text=True)  # noqa: S603
         if ended.returncode:
-            sys.exit(f"Chromium could not be installed; apt-get {arguments[0]} said:\n{ended.stderr.strip()}")
+            sys.exit(f"{wanted} could not be installed; apt-get {arguments[0]} said:\n{ended.stderr.strip()}")
 
 
 def linters() -> list[list[str]]:
@@ -58,7 +60,7 @@ def run(*module: str) -> int:
 
 def main() -> int:
     """Zero only if every check passed; a linter's failure does not hide pytest's answer."""
-    ensure_chromium()
+    ensure_programs()
     failed = [" ".join(command) for command in linters() if run(*command)]
     for command in failed:
         print(f"FAILED: {command}", flush=True)
