@@ -11,12 +11,14 @@ many calls are tried, spread over all of them.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -143,6 +145,10 @@ class Sender:
         self._headers = {"Authorization": f"Bearer {token}"}
         self._waiting: list[dict[str, Any]] = []
 
+    @property
+    def waiting(self) -> bool:
+        return bool(self._waiting)
+
     def batch(self) -> bool:
         """One batch, the same one until it was acknowledged. False where nobody answered."""
         from audit.event import now, timestamp
@@ -171,7 +177,15 @@ def web(stack: Stack, wrapper: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     argv = [sys.executable, "-m", "uvicorn", "webapp.asgi:application", "--port", port, "--no-access-log"]
     with stack.data.log("web").open("ab") as log:
         env = {**os.environ, **stack.environment()}
-        return subprocess.Popen([*wrapper, *argv], cwd=REPOSITORY, env=env, stdout=log, stderr=log)
+        command = [*wrapper, *argv]
+        return subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=log, stderr=log, start_new_session=True)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """strace lets go of what it traces when it ends: the whole group goes."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def answers(url: str) -> bool:
@@ -190,21 +204,19 @@ def kill_web(stack: Stack, most: int) -> Toll:
     sender = Sender(url, token)
     for turn in shown(range(most), "web process"):
         name = WEB[turn % len(WEB)]
-        process = web(stack, strace("-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={70 + 7 * turn}"))
+        process = web(stack, strace("-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={60 + 17 * turn}"))
         ends = time.monotonic() + 20
         while process.poll() is None and time.monotonic() < ends:
             sender.batch() or time.sleep(0.05)
         if process.poll() is None:
             toll.survived += 1
-            process.terminate()
         else:
             toll.kills[name] += 1
-        process.wait()
+        end(process)
     process = web(stack)
     eventually(lambda: answers(url), UP_S)
-    sender.batch()
-    process.terminate()
-    process.wait()
+    eventually(lambda: sender.batch() and not sender.waiting, UP_S)
+    end(process)
     integrate(stack).check_returncode()
     toll.problems += check_log(stack, sender.acknowledged)
     toll.kills["acknowledged events"] = len(sender.acknowledged)
