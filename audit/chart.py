@@ -2,8 +2,9 @@
 
 import math
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
@@ -34,6 +35,11 @@ class Cell:
     refused: int = 0
 
 
+NOTHING = Cell()
+# By lane and column.
+Cells = dict[tuple[str, int], Cell]
+
+
 @dataclass(frozen=True)
 class Lane:
     name: str
@@ -50,12 +56,16 @@ class Lane:
 
 @dataclass(frozen=True)
 class Chart:
-    """Columns of `width` from `since` on. `lanes` is empty where nothing has been counted yet."""
+    """Columns of `width` from `since` on. `lanes` is empty where nothing has been counted yet.
+
+    `last_seq` is the highest number among the events that are counted.
+    """
 
     since: datetime
     width: timedelta
     columns: int
     lanes: tuple[Lane, ...]
+    last_seq: int = 0
 
     @property
     def until(self) -> datetime:
@@ -79,7 +89,12 @@ def lanes(stream: uuid.UUID, since: datetime | None, until: datetime | None, col
     first, last = math.floor(since.timestamp() / width), math.ceil(until.timestamp() / width)
     count = min(max(last - first, 1), columns + 1)
     shown = Chart(datetime.fromtimestamp(first * width, UTC), timedelta(seconds=width), count, ())
-    return Chart(shown.since, shown.width, count, _lanes(_cells(stream, shown), count))
+    return _read([stream], shown).get(stream, shown)
+
+
+def strips(streams: Sequence[uuid.UUID], since: datetime, width: timedelta, columns: int) -> Mapping[uuid.UUID, Chart]:
+    """The same columns for each of these streams, in one query; a stream of which nothing was counted is left out."""
+    return _read(streams, Chart(since, width, columns, ()))
 
 
 def group(name: str) -> str:
@@ -113,17 +128,22 @@ def _width(length: timedelta, columns: int) -> int:
     return fitting or WIDTHS_S[-1] * math.ceil(seconds / (WIDTHS_S[-1] * columns))
 
 
-def _cells(stream: uuid.UUID, chart: Chart) -> Mapping[tuple[str, int], Cell]:
-    asked = [chart.since, chart.width.total_seconds(), stream, chart.since, chart.until]
+def _read(streams: Sequence[uuid.UUID], empty: Chart) -> Mapping[uuid.UUID, Chart]:
+    asked = [empty.since, empty.width.total_seconds(), list(streams), empty.since, empty.until]
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, asked)
         rows = cursor.fetchall()
-    cells: dict[tuple[str, int], Cell] = {}
-    for kind, column, events, refused in rows:
-        at = _lane(kind), int(column)
-        known = cells.get(at, Cell())
+    found: dict[uuid.UUID, Cells] = defaultdict(dict)
+    highest: dict[uuid.UUID, int] = defaultdict(int)
+    for stream, kind, column, events, refused, last_seq in rows:
+        cells, at = found[stream], (_lane(kind), column)
+        known = cells.get(at, NOTHING)
         cells[at] = Cell(known.events + events, known.refused + refused)
-    return cells
+        highest[stream] = max(highest[stream], last_seq)
+    return {
+        stream: replace(empty, lanes=_lanes(cells, empty.columns), last_seq=highest[stream])
+        for stream, cells in found.items()
+    }
 
 
 def _lane(kind: str) -> str:
@@ -131,10 +151,8 @@ def _lane(kind: str) -> str:
     return next((name for name, kinds in LANES.items() if kind in kinds or prefix in kinds), "other")
 
 
-def _lanes(cells: Mapping[tuple[str, int], Cell], count: int) -> tuple[Lane, ...]:
-    if not cells:
-        return ()
-    made = [Lane(name, tuple(cells.get((name, column), Cell()) for column in range(count))) for name in ORDER]
+def _lanes(cells: Cells, count: int) -> tuple[Lane, ...]:
+    made = [Lane(name, tuple(cells.get((name, column), NOTHING) for column in range(count))) for name in ORDER]
     return tuple(lane for lane in made if lane.events or lane.name != "other")
 
 
@@ -147,8 +165,8 @@ def groups(columns: int, most: int) -> Sequence[tuple[int, int]]:
 EXTENT = "SELECT min(bucket), max(bucket) FROM audit_density WHERE stream = %s"
 # A finding is a kind of its own; of all others the group is enough, however many kinds an agent makes up.
 COUNTS = """
-SELECT CASE kind WHEN 'session.finding' THEN kind ELSE split_part(kind, '.', 1) END AS kind_of,
+SELECT stream, CASE kind WHEN 'session.finding' THEN kind ELSE split_part(kind, '.', 1) END AS kind_of,
     floor(extract(epoch FROM bucket - %s) / %s)::integer AS in_column,
-    sum(events)::bigint, sum(refused)::bigint
-FROM audit_density WHERE stream = %s AND bucket >= %s AND bucket < %s GROUP BY 1, 2
+    sum(events)::bigint, sum(refused)::bigint, max(last_seq)
+FROM audit_density WHERE stream = ANY(%s) AND bucket >= %s AND bucket < %s GROUP BY 1, 2, 3
 """
