@@ -121,7 +121,7 @@ def digest(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
-def _asked(sign_ins: Sequence[SignIn]) -> list[object]:
+def _asked(sign_ins: Sequence[SignIn]) -> list[str]:
     """Lists as text: for a thousand viewers that is ten times quicker than as arrays, and no part has a comma."""
     parts = ("session_key", "person", "password")
     return [",".join(getattr(one, part) for one in sign_ins) for part in parts]

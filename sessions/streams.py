@@ -67,7 +67,7 @@ async def leave_thread() -> None:
     """
     await give_back()
     context = SyncToAsync.thread_sensitive_context.get(None)
-    if context in SyncToAsync.context_to_thread_executor:
+    if context is not None and context in SyncToAsync.context_to_thread_executor:
         SyncToAsync.context_to_thread_executor.pop(context).shutdown(wait=False)
 
 
