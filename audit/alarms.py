@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -29,7 +30,7 @@ class Alarm:
 def of(streams: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Alarm]:
     """One query for all; a stream in which nothing went wrong is left out."""
     floors = [search.floor(stream) for stream in streams]
-    asked = {"streams": list(streams), "floors": floors, "most": MOST, "kinds": list(chart.LANES["findings"])}
+    asked: dict[str, Any] = {"streams": list(streams), "floors": floors, "most": MOST, "kinds": list(chart.LANES["findings"])}
     with connection.cursor() as cursor:
         cursor.execute(ALARMS, asked)
         return {stream: Alarm(refused, seq, at) for stream, refused, seq, at in cursor.fetchall()}
@@ -55,6 +56,6 @@ CROSS JOIN LATERAL (
     SELECT count(*)::integer AS refused FROM (
         SELECT FROM audit_event
         WHERE stream = asked.stream AND id >= asked.floor AND outcome > 0 LIMIT %(most)s
-    ) AS some
+    ) AS wrong
 ) AS counted
 """
