@@ -29,6 +29,7 @@ logger = structlog.get_logger()
 
 KEY_BYTES = 64
 TAG_BYTES = 16
+FRAME_BYTES = len(canonical.dumps({SEALED: "", FOR: ""}))
 # For so long a process seals under a key that another one may have destroyed: nobody can open what it sealed.
 KEPT_S = 5.0
 ERASED = "erased"
@@ -64,14 +65,13 @@ def withheld(event: NewEvent) -> NewEvent:
 
 
 def growth(event: NewEvent) -> int:
-    """By how many bytes sealing lengthens the event."""
-    frame = len(canonical.dumps({SEALED: "", FOR: event.sub}))
+    """By how many bytes sealing lengthens the event, whose `sub` is one of ours: ASCII."""
     grown = 0
 
     def measure(value: Any, pointer: str) -> None:
         nonlocal grown
         length = len(canonical.dumps(value))
-        grown += frame + -(-(length + TAG_BYTES) // 3) * 4 - length
+        grown += FRAME_BYTES + len(event.sub) + -(-(length + TAG_BYTES) // 3) * 4 - length
 
     if not event.kind.startswith(NEVER):
         changed(event.data, measure)

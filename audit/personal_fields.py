@@ -5,6 +5,8 @@ URLs, hosts and paths stay readable, because they are what the log is read for.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 # Sealed whatever is in them.
@@ -107,6 +109,17 @@ PEOPLE = frozenset({"person", "user", "owner", "people", "account"})
 NEVER = ("credential.",)
 
 SEALED, FOR = "sealed", "for"
+EMPTY: tuple[Any, ...] = (None, "", [], {})
+
+
+class Rule(Enum):
+    NOT = 0
+    WHOLE = 1
+    TEXT = 2
+    NAME = 3
+
+
+NOT = Rule.NOT
 Change = Callable[[Any, str], Any]
 
 
@@ -124,15 +137,13 @@ def _object(fields: Mapping[str, Any], change: Change, above: str, place: str) -
     copy: dict[str, Any] | None = None
     for name, value in fields.items():
         kind = type(value)
-        if kind is int or kind is bool or value is None or value == "":
-            continue
-        lower = name.lower()
-        if _personal(lower, kind, above):
+        rule = _rule(name)
+        if rule is not NOT and value not in EMPTY and _personal(rule, kind, above):
             new = change(value, f"{place}/{_escaped(name)}")
         elif kind is dict:
-            new = _object(value, change, lower, f"{place}/{_escaped(name)}")
+            new = _object(value, change, name, f"{place}/{_escaped(name)}")
         elif kind is list:
-            new = _list(value, change, lower, f"{place}/{_escaped(name)}")
+            new = _list(value, change, name, f"{place}/{_escaped(name)}")
         else:
             continue
         if new is not None:
@@ -156,12 +167,20 @@ def _list(values: list[Any], change: Change, above: str, place: str) -> list[Any
     return copy
 
 
-def _personal(name: str, kind: type, above: str) -> bool:
+@lru_cache(maxsize=4096)
+def _rule(name: str) -> Rule:
+    name = name.lower()
     if name in WHOLE or name.startswith(PREFIXES):
-        return True
+        return Rule.WHOLE
     if name in TEXTS:
-        return kind is not dict
-    return name == "name" and above in PEOPLE
+        return Rule.TEXT
+    return Rule.NAME if name == "name" else NOT
+
+
+def _personal(rule: Rule, kind: type, above: str) -> bool:
+    if rule is Rule.TEXT:
+        return kind is str or kind is list
+    return rule is Rule.WHOLE or above.lower() in PEOPLE
 
 
 def _escaped(name: str) -> str:

@@ -36,6 +36,7 @@ from audit.errors import (
     UnreachableError,
 )
 from audit.note import Signature, VerifierKey
+from audit.pruned import Gaps
 from audit.sources import Source, source
 from audit.tiles import ENTRIES, WIDTH, Edge, NodeReader, Tile
 
@@ -53,13 +54,17 @@ class Policy:
 
 @dataclass(frozen=True)
 class Verified:
-    """`entries` of them were hashed, bundles at a time, so that `span` may be a little less."""
+    """`entries` of them were hashed, bundles at a time, so that `span` may be a little less.
+
+    `gaps` are entries that are gone, because the log says in an entry of its own that it pruned them.
+    """
 
     opened: Opened
     cosignatures: tuple[Signature, ...]
     span: range
     entries: int
     continues: Checkpoint | None
+    gaps: Gaps
 
 
 def verify(
@@ -88,7 +93,7 @@ def verify(
     walk.run(last)
     if last:
         check_continues(source, last, tree)
-    return Verified(opened, cosignatures, span, walk.done, last)
+    return Verified(opened, cosignatures, span, walk.done, last, walk.gaps)
 
 
 def check_continues(source: Source, last: Checkpoint, tree: Checkpoint) -> None:
@@ -129,6 +134,7 @@ class Walk:
 
     def __init__(self, source: Source, tree: Checkpoint, span: range, progress: Progress | None) -> None:
         self.done = 0
+        self.gaps = Gaps()
         self._source = source
         self._tree = tree
         self._span = span
@@ -141,6 +147,9 @@ class Walk:
             index = size >> (tiles.HEIGHT * (level + 1))
             edge = tiles.tile_of(level, index, size)
             rows.append(self._check(edge, None, "") if edge.width else b"")
+        if unsaid := self.gaps.unsaid():
+            path = tiles.tile_of(ENTRIES, unsaid.start // WIDTH, size).path
+            raise ProofError(f"a gap: {path} is missing, and no entry says that it was pruned", index=unsaid.start)
         found = Edge(size, tuple(reversed(rows))).root()
         if found != self._tree.root:
             raise ProofError(
@@ -176,13 +185,18 @@ class Walk:
                 self._check(below, expected, tile.path)
 
     def _check_entries(self, tile: Tile, data: bytes) -> None:
-        bundle = self._read_bundle(Tile(ENTRIES, tile.index, tile.width))
+        try:
+            bundle = tiles.read_bundle(Tile(ENTRIES, tile.index, tile.width), self._source.read)
+        except MissingError:
+            self.gaps.missed(range(tile.leaves.start, tile.leaves.start + tile.width))
+            return
         found = leaf_hashes(bundle, tile.width)
         if found is None or b"".join(found) != data:
             raise self._first_bad(tile, data, bundle)
+        self.gaps.read(tile.leaves.start, bundle)
         self.done += tile.width
         if self._progress:
-            self._progress(self.done, self._total)
+            self._progress(self.done + self.gaps.entries, self._total)
 
     def _first_bad(self, tile: Tile, data: bytes, bundle: bytes) -> ProofError:
         """The slow way over a bundle that is known to be bad."""
@@ -211,12 +225,6 @@ class Walk:
         except FormatError as error:
             raise ProofError(str(error), index=tile.leaves.start) from error
         return data
-
-    def _read_bundle(self, tile: Tile) -> bytes:
-        try:
-            return tiles.read_bundle(tile, self._source.read)
-        except MissingError as error:
-            raise ProofError(f"a gap: {error.name} is missing", index=tile.leaves.start) from error
 
 
 EXIT_CODES: tuple[tuple[type[LogError], int], ...] = (
@@ -307,8 +315,10 @@ def report(verified: Verified, seconds: float) -> str:
     names = ", ".join(sorted({made.name for made in verified.cosignatures})) or "no witness"
     since = f"continues the {verified.continues.size:,} seen last" if verified.continues else "nothing seen before"
     what = f"entries {span.start:,} to {span.stop - 1:,} of {tree.size:,}" if span else f"no entry of {tree.size:,}"
+    gaps = verified.gaps
+    gone = f"PRUNED {gaps.entries:,} of them, all below {gaps.minimum:,}: entry {gaps.said_by} says so\n"
     return (
-        f"VERIFIED {what} ({verified.entries / seconds:,.0f} entries/s)\n"
+        f"VERIFIED {what} ({verified.entries / seconds:,.0f} entries/s)\n{gone if gaps.missing else ''}"
         f"log {tree.origin}, root {tree.root.hex()}\n"
         f"signed by {signed}; cosigned by {names}; {since}"
     )

@@ -28,7 +28,7 @@ from stack import Stack
 from stack.unprivileged import cluster_folder
 from tests.drills.stage import standing
 
-WARM, COLD_ROUNDS, COLD_EACH, PAGES = 200, 10, 10, 60
+WARM, COLD_ROUNDS, COLD_EACH, PAGES = 200, 5, 10, 60
 LONGEST = 300_000
 Query = Callable[[uuid.UUID], object]
 
@@ -151,7 +151,9 @@ def timed(act: Callable[[Any], object], given: object) -> float:
 def figures(measured: Measured, rows: int) -> dict[str, Any]:
     tell(f"measuring at {rows:,} rows")
     warm = {name: measured.warm(query) for name, query in measured.queries().items()}
+    tell(f"warm p99 ms: { {name: p99(samples) for name, samples in warm.items()} }")
     pages = measured.pages()
+    tell(f"page p99 ms: {p99(pages)}")
     cold = measured.cold()
     return {
         "rows": rows,

@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from audit.models import Hold
 from sessions.lifecycle import Narrower
 from sessions.models import Role, Team
 from sessions.models.agents import Framework
@@ -167,6 +168,28 @@ class AddPerson(forms.Form):
 
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).lower()
+
+
+class ErasePerson(forms.Form):
+    """`confirm` repeats the person's address: whoever erases has read whose page line it is."""
+
+    person = forms.UUIDField(widget=forms.HiddenInput)
+    confirm = forms.CharField(max_length=254, label="Their e-mail address, to confirm")
+    reason = forms.CharField(max_length=500, label="Why (goes into the log, sealed)")
+
+
+class PlaceHold(forms.Form):
+    """What is named: a session by its id, a person by their e-mail address or id, a team by its short name."""
+
+    what = forms.ChoiceField(choices=Hold.What.choices, label="Hold what belongs to a")
+    value = forms.CharField(
+        max_length=254, label="Which one", help_text="A session's id, a person's address or id, a team's short name."
+    )
+    reason = forms.CharField(max_length=500, label="Why", help_text="Such as a case's number. Goes into the log.")
+
+
+class ReleaseHold(forms.Form):
+    reason = forms.CharField(max_length=500, label="Why it is released")
 
 
 class GrantRole(forms.Form):

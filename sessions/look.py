@@ -14,12 +14,13 @@ from sessions.audience import Gone, SignIn
 from sessions.models import AgentSession, Person
 from sessions.panel import May
 from sessions.policy import Viewer
-from sessions.views.session import render_each, render_panel
+from sessions.views.session import render_panel
+from sessions.views.timeline import render_chart, render_each
 
 # What a page shows beside its rows, each a fragment with an id of its own. Those of the first kind may depend on the
 # viewer by their rights only (May): who has the same rights gets the same bytes.
 BY_RIGHTS: tuple[Callable[[uuid.UUID, Person], str], ...] = (render_panel,)
-FOR_ALL: tuple[Callable[[uuid.UUID, Filters], str], ...] = ()
+FOR_ALL: tuple[Callable[[uuid.UUID, Filters], str], ...] = (render_chart,)
 Fragments = tuple[bytes, ...]
 
 

@@ -3,7 +3,21 @@
 from django.urls import URLPattern, path
 
 from sessions import streams
-from sessions.views import agents, decisions, device, inbox, kill, people, profiles, session, session_list
+from sessions.views import (
+    agents,
+    decisions,
+    device,
+    event,
+    exports,
+    holds,
+    inbox,
+    kill,
+    log,
+    people,
+    profiles,
+    session,
+    session_list,
+)
 
 urlpatterns: list[URLPattern] = [
     path("", inbox.inbox, name="inbox"),
@@ -13,11 +27,16 @@ urlpatterns: list[URLPattern] = [
     path("sessions/stream", streams.session_list_stream, name="session-list-stream"),
     path("sessions/<uuid:session_id>/", session.session, name="session"),
     path("sessions/<uuid:session_id>/stream", streams.session_stream, name="session-stream"),
+    path("sessions/<uuid:session_id>/events/<int:seq>/", event.event, name="event"),
+    path("sessions/<uuid:session_id>/events/<int:seq>/proof", event.event_proof, name="event-proof"),
+    path("sessions/<uuid:session_id>/events/<int:seq>/leaf", event.event_leaf, name="event-leaf"),
     path("sessions/<uuid:session_id>/approve", decisions.approve, name="session-approve"),
     path("sessions/<uuid:session_id>/approve-less", decisions.approve_less, name="session-approve-less"),
     path("sessions/<uuid:session_id>/deny", decisions.deny, name="session-deny"),
     path("sessions/<uuid:session_id>/withdraw", decisions.withdraw, name="session-withdraw"),
     path("sessions/<uuid:session_id>/kill", kill.kill, name="session-kill"),
+    path("log/", log.log, name="log"),
+    path("log/checkpoint", log.checkpoint, name="log-checkpoint"),
     path("agents/", agents.agent_list, name="agent-list"),
     path("agents/register", agents.register, name="agent-register"),
     path("agents/<uuid:agent_id>/", agents.agent, name="agent"),
@@ -28,8 +47,16 @@ urlpatterns: list[URLPattern] = [
     path("profiles/<uuid:profile_id>/", profiles.profile, name="profile"),
     path("profiles/<uuid:profile_id>/propose", profiles.propose, name="profile-propose"),
     path("profiles/<uuid:profile_id>/versions/<uuid:version_id>/publish", profiles.publish, name="profile-publish"),
+    path("exports/", exports.create, name="export-create"),
+    path("exports/<uuid:export_id>/", exports.export, name="export"),
+    path("exports/<uuid:export_id>/status", exports.status, name="export-status"),
+    path("exports/<uuid:export_id>/download", exports.download, name="export-download"),
     path("teams/<slug:slug>/people/", people.people, name="people"),
     path("teams/<slug:slug>/people/add", people.add, name="people-add"),
     path("teams/<slug:slug>/people/grant", people.grant, name="people-grant"),
+    path("teams/<slug:slug>/people/erase", people.erase, name="people-erase"),
     path("teams/<slug:slug>/people/roles/<int:membership_id>/end", people.end, name="people-end"),
+    path("holds/", holds.hold_list, name="hold-list"),
+    path("holds/place", holds.place, name="hold-place"),
+    path("holds/<uuid:hold_id>/release", holds.release, name="hold-release"),
 ]

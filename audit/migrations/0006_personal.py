@@ -13,7 +13,9 @@ import audit.uuid7
 HOLDS = """
 -- What a stream belongs to, for holds. Whoever opens streams says more (agent_sessions, migration 0004).
 CREATE FUNCTION audit_belongs(stream uuid) RETURNS SETOF uuid LANGUAGE sql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$ SELECT $1 $$;
+SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$ SELECT $1 $$;
+REVOKE ALL ON FUNCTION audit_belongs(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit_belongs(uuid) TO %(app)s, %(integrator)s;
 
 -- Whether a hold covers an event: its stream belongs to what is held, or it names it.
 CREATE FUNCTION audit_held(stream uuid, body bytea) RETURNS boolean LANGUAGE sql STABLE
@@ -161,8 +163,13 @@ RIGHTS = {
 
 
 def make(apps, schema_editor):
-    names = {"integrator": schema_editor.quote_name(settings.DATABASE_INTEGRATOR_ROLE), "log": LOG_STREAM}
-    schema_editor.execute(HOLDS, params=None)
+    quote = schema_editor.quote_name
+    names = {
+        "app": quote(settings.DATABASE_APP_ROLE),
+        "integrator": quote(settings.DATABASE_INTEGRATOR_ROLE),
+        "log": LOG_STREAM,
+    }
+    schema_editor.execute(HOLDS % names, params=None)
     schema_editor.execute(PRUNING % names, params=None)
 
 

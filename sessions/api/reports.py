@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from audit.event import LONGEST_BODY, OUTCOMES, SUCCESS, NewEvent, TooLongError
+from audit import personal
+from audit.event import LONGEST_BODY, LONGEST_PLACE, OUTCOMES, SUCCESS, NewEvent, TooLongError
 from audit.uuid7 import moment_of
 from sessions import tokens
 from sessions.api.batches import Line
@@ -129,7 +130,9 @@ def _deeper(value: object, left: int) -> bool:
 
 def _check_body(event: NewEvent) -> None:
     try:
-        before, _ = event.parts
+        before, after = event.parts
+        if (sealed := len(before) + len(after) + LONGEST_PLACE + personal.growth(event)) > LONGEST_BODY:
+            raise TooLongError(sealed)
     except TooLongError as error:
         raise BadEvent(f"The event is too long: at most {LONGEST_BODY} bytes are kept of one.") from error
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Erasing a person, and the legal holds that stand against it and against pruning."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -94,15 +94,11 @@ def teams_of(what: str, value: uuid.UUID) -> list[uuid.UUID]:
 def _demand_free(person: Person) -> None:
     running = AgentSession.objects.filter(person=person, state__in=(*LIVE, State.REQUESTED)).count()
     if running:
-        raise Invalid(
-            [f"Sessions on their behalf are live or wait for a decision ({running}): end or deny them first."]
-        )
+        raise Invalid([f"Sessions on their behalf are live, or wait to be decided ({running}): end those first."])
     _lock_holds()
     holds = Hold.objects.filter(value__in=_theirs(person), released_at=None).count()
     if holds:
-        raise Invalid(
-            [f"What is theirs is under legal hold ({holds}): nothing of it may be erased until it is released."]
-        )
+        raise Invalid([f"Legal holds cover what is theirs ({holds}): nothing of it can be erased until their release."])
 
 
 def _theirs(person: Person) -> Collection[uuid.UUID]:
@@ -135,5 +131,5 @@ def _reason(text: str) -> str:
     return text.strip()[:LONGEST_REASON]
 
 
-def _event(kind: str, by: Person, data: dict[str, object]) -> NewEvent:
+def _event(kind: str, by: Person, data: Mapping[str, object]) -> NewEvent:
     return NewEvent(kind=kind, stream=LOG_STREAM, sub=by.reference, act=by.reference, data=data)

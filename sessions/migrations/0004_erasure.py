@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 BELONGS = """
 CREATE OR REPLACE FUNCTION audit_belongs(stream uuid) RETURNS SETOF uuid LANGUAGE sql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT $1
     UNION ALL SELECT team_id FROM agent_sessions_agentsession WHERE id = $1
     UNION ALL SELECT person_id FROM agent_sessions_agentsession WHERE id = $1
@@ -14,7 +14,7 @@ $$;
 
 ALONE = """
 CREATE OR REPLACE FUNCTION audit_belongs(stream uuid) RETURNS SETOF uuid LANGUAGE sql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$ SELECT $1 $$;
+SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$ SELECT $1 $$;
 """
 
 # A grant's hash stays: it is in the log, and what was approved stands there with its personal fields sealed.
@@ -40,7 +40,7 @@ CREATE FUNCTION agent_sessions_erased_guard() RETURNS trigger LANGUAGE plpgsql A
 BEGIN
     PERFORM FROM agent_sessions_person WHERE id = NEW.person_id AND erased_at IS NULL FOR KEY SHARE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the person was erased' USING ERRCODE = 'check_violation';
+        RAISE EXCEPTION 'the person was erased' USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN NEW;
 END $$;

@@ -6,8 +6,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from sessions import lifecycle, policy
-from sessions.errors import LifecycleError
-from sessions.forms import AddPerson, GrantRole
+from sessions.errors import Invalid, LifecycleError
+from sessions.forms import AddPerson, ErasePerson, GrantRole
 from sessions.lifecycle import Added
 from sessions.models import Membership, Person, Role, Team
 from sessions.parties import viewer
@@ -51,6 +51,24 @@ def grant(request: PageRequest, slug: str) -> HttpResponse:
     person = get_object_or_404(Person.objects.filter(memberships__team=team).distinct(), pk=form.cleaned_data["person"])
     try:
         lifecycle.grant_role(team, person, Role(form.cleaned_data["role"]), request.user)
+    except LifecycleError as error:
+        return _page(request, team, error)
+    return redirect("people", slug)
+
+
+@require_POST
+def erase(request: PageRequest, slug: str) -> HttpResponse:
+    """For good. The address is typed to confirm it."""
+    team = lookup.team(request.user, slug)
+    form = ErasePerson(request.POST)
+    if not form.is_valid():
+        return _page(request, team, Invalid(["Type the person's e-mail address, and say why."]))
+    asked = form.cleaned_data
+    person = get_object_or_404(Person.objects.filter(memberships__team=team).distinct(), pk=asked["person"])
+    try:
+        if asked["confirm"].strip().lower() != person.email:
+            raise Invalid(["That is not this person's e-mail address: nobody was erased."])
+        lifecycle.erase_person(person, request.user, asked["reason"])
     except LifecycleError as error:
         return _page(request, team, error)
     return redirect("people", slug)

@@ -18,8 +18,6 @@ from sessions.reading import noted
 from sessions.views import lookup, timeline
 from sessions.views.lookup import PageRequest
 from sessions.views.refusal import status_of
-from sessions.views.timeline import render_each as render_each
-from sessions.views.timeline import render_event as render_event
 
 
 @require_safe

@@ -9,7 +9,7 @@ from sessions import lifecycle, narration
 from sessions.errors import Invalid
 from sessions.models import Agent
 from sessions.models.agents import Framework
-from sessions.views.session import render_event
+from sessions.views.timeline import render_event
 from tests.factories import World
 
 

@@ -14,6 +14,7 @@ MODULES = [
     "merkle",
     "note",
     "proof",
+    "pruned",
     "sources",
     "tile_store",
     "tiles",

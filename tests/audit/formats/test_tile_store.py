@@ -191,3 +191,23 @@ def test_s3_under_another_conditional_write_says_that_it_moved() -> None:
         bucket.failures = ["conflict"]
         with pytest.raises(MovedError):
             store.swap("checkpoint", None, b"one")
+
+
+def test_a_bundle_is_removed_with_its_partial_ones(store: TileStore) -> None:
+    store.write({"tile/entries/000": b"full", "tile/entries/000.p/9": b"part", "tile/entries/001": b"next"})
+    store.drop("tile/entries/000")
+    store.drop("tile/entries/000")
+    for name in ("tile/entries/000", "tile/entries/000.p/9"):
+        with pytest.raises(MissingError):
+            store.read(name)
+    assert store.read("tile/entries/001") == b"next"
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint", "tile/0/000", "tile/entries/000.p/9", "tile/entries/../0/000", "tile/entries/"]
+)
+def test_nothing_but_a_full_bundle_is_removed(store: TileStore, name: str) -> None:
+    store.write({"tile/0/000": b"hashes", "tile/entries/000.p/9": b"part"})
+    with pytest.raises(FormatError):
+        store.drop(name)
+    assert (store.read("tile/0/000"), store.read("tile/entries/000.p/9")) == (b"hashes", b"part")

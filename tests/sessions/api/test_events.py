@@ -190,3 +190,10 @@ def test_late_events_of_an_ended_session_are_taken_for_ten_minutes(begun: Agent)
 
 def move_end(agent: Agent, ended_at: datetime) -> None:
     AgentSession.objects.filter(pk=agent.session_id).update(ended_at=ended_at)
+
+
+def test_event_that_sealing_makes_too_long_is_rejected_alone(begun: Agent) -> None:
+    """Each sealed text takes more room than it did."""
+    answer = begun.report(event(data={"texts": [{"text": "x"}] * 900}), event())
+    assert answers(answer) == ["rejected", "stored"]
+    assert "at most 60000 bytes" in answer.json()["events"][0]["why"]

@@ -104,3 +104,53 @@ def test_role_of_another_team_is_not_found_here(world, browse):
     other = lifecycle.create_team("other-team-x", "Other", world.stranger)
     membership = lifecycle.grant_role(other, world.lead, Role.LEAD, world.stranger)
     assert browse(world.admin).post(path("people-end", world, membership.pk)).status_code == 404
+
+
+def erase(client, world, **changes):
+    asked = {"person": world.lead.pk, "confirm": world.lead.email, "reason": "They left", **changes}
+    return client.post(path("people-erase", world), asked)
+
+
+def test_person_is_erased_when_their_address_is_typed(world, browse):
+    client = browse(world.admin)
+    assert erase(client, world, confirm=f" {world.lead.email.upper()} ").status_code == 302
+    assert Person.objects.get(pk=world.lead.pk).erased_at is not None
+    assert world.lead.email not in client.get(path("people", world)).content.decode()
+
+
+def test_wrong_address_erases_nobody(world, browse):
+    answer = erase(browse(world.admin), world, confirm=world.security.email)
+    assert (answer.status_code, Person.objects.get(pk=world.lead.pk).erased_at) == (422, None)
+    assert "not this person&#x27;s e-mail address: nobody was erased" in answer.content.decode()
+
+
+def test_erasing_without_a_reason_is_refused(world, browse):
+    assert erase(browse(world.admin), world, reason="").status_code == 422
+    assert Person.objects.get(pk=world.lead.pk).erased_at is None
+
+
+def test_only_admins_erase(world, browse):
+    for role in (world.security, world.second_lead, world.auditor, world.requester):
+        assert erase(browse(role), world).status_code == 403
+    assert erase(browse(world.stranger), world).status_code == 404
+    assert Person.objects.get(pk=world.lead.pk).erased_at is None
+
+
+def test_somebody_outside_the_team_is_not_found_to_be_erased(world, browse):
+    answer = erase(browse(world.admin), world, person=world.stranger.pk, confirm=world.stranger.email)
+    assert answer.status_code == 404
+
+
+def test_nobody_is_offered_to_erase_themselves(world, browse):
+    html = browse(world.admin).get(path("people", world)).content.decode()
+    assert html.count("Erase for good") == html.count("<tr data-item>") - 1
+    answer = erase(browse(world.admin), world, person=world.admin.pk, confirm=world.admin.email)
+    assert (answer.status_code, "Somebody else has to erase you" in answer.content.decode()) == (403, True)
+
+
+def test_page_of_an_erased_person_s_session_still_opens(world, browse):
+    requested = world.request().agent_session
+    lifecycle.withdraw(requested.id, world.requester.reference)
+    lifecycle.erase_person(world.requester, world.admin, "They left")
+    answer = browse(world.auditor).get(reverse("session", args=[requested.id]))
+    assert (answer.status_code, "Find late shipments" in answer.content.decode()) == (200, False)

@@ -6,7 +6,8 @@ from django.urls import reverse
 from audit import log, timeline
 from audit.event import NewEvent
 from audit.timeline import Filters
-from sessions.views.session import render_each, render_event, render_panel
+from sessions.views.session import render_panel
+from sessions.views.timeline import render_each, render_event
 from tests.factories import issue
 
 
