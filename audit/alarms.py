@@ -30,7 +30,12 @@ class Alarm:
 def of(streams: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Alarm]:
     """One query for all; a stream in which nothing went wrong is left out."""
     floors = [search.floor(stream) for stream in streams]
-    asked: dict[str, Any] = {"streams": list(streams), "floors": floors, "most": MOST, "kinds": list(chart.LANES["findings"])}
+    asked: dict[str, Any] = {
+        "streams": list(streams),
+        "floors": floors,
+        "most": MOST,
+        "kinds": list(chart.LANES["findings"]),
+    }
     with connection.cursor() as cursor:
         cursor.execute(ALARMS, asked)
         return {stream: Alarm(refused, seq, at) for stream, refused, seq, at in cursor.fetchall()}

@@ -2,11 +2,12 @@
 
 import math
 import uuid
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
+import orjson
 from django.db import connection
 
 from audit.sequencing import BUCKET_S
@@ -35,11 +36,6 @@ class Cell:
     refused: int = 0
 
 
-NOTHING = Cell()
-# By lane and column.
-Cells = dict[tuple[str, int], Cell]
-
-
 @dataclass(frozen=True)
 class Lane:
     name: str
@@ -56,16 +52,12 @@ class Lane:
 
 @dataclass(frozen=True)
 class Chart:
-    """Columns of `width` from `since` on. `lanes` is empty where nothing has been counted yet.
-
-    `last_seq` is the highest number among the events that are counted.
-    """
+    """Columns of `width` from `since` on. `lanes` is empty where nothing has been counted yet."""
 
     since: datetime
     width: timedelta
     columns: int
     lanes: tuple[Lane, ...]
-    last_seq: int = 0
 
     @property
     def until(self) -> datetime:
@@ -81,6 +73,25 @@ class Chart:
         return max((cell.events for lane in self.lanes for cell in lane.cells), default=0)
 
 
+class Mark(NamedTuple):
+    """One cell with something in it: in which column, and in which row (a place in ORDER)."""
+
+    row: int
+    column: int
+    events: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Columns of `width` from `since` on, as marks. `last_seq` is the highest number among the events in it."""
+
+    since: datetime
+    width: timedelta
+    marks: tuple[Mark, ...]
+    last_seq: int
+
+
 def lanes(stream: uuid.UUID, since: datetime | None, until: datetime | None, columns: int) -> Chart:
     """About so many columns over [since, until), or over all of the stream; each begins at a multiple of its width."""
     begins, ends = _extent(stream)
@@ -89,12 +100,26 @@ def lanes(stream: uuid.UUID, since: datetime | None, until: datetime | None, col
     first, last = math.floor(since.timestamp() / width), math.ceil(until.timestamp() / width)
     count = min(max(last - first, 1), columns + 1)
     shown = Chart(datetime.fromtimestamp(first * width, UTC), timedelta(seconds=width), count, ())
-    return _read([stream], shown).get(stream, shown)
+    return Chart(shown.since, shown.width, count, _lanes(_cells(stream, shown), count))
 
 
-def strips(streams: Sequence[uuid.UUID], since: datetime, width: timedelta, columns: int) -> Mapping[uuid.UUID, Chart]:
+def strips(streams: Sequence[uuid.UUID], since: datetime, width: timedelta, columns: int) -> Mapping[uuid.UUID, Strip]:
     """The same columns for each of these streams, in one query; a stream of which nothing was counted is left out."""
-    return _read(streams, Chart(since, width, columns, ()))
+    rows = {kind: ORDER.index(name) for name, kinds in LANES.items() for kind in kinds}
+    asked: dict[str, Any] = {
+        "streams": list(streams),
+        **_columns(since, since + columns * width, width),
+        "kinds": list(rows),
+        "rows": list(rows.values()),
+        "other": ORDER.index("other"),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(STRIPS, asked)
+        found = cursor.fetchall()
+    return {
+        stream: Strip(since, width, tuple(map(Mark._make, orjson.loads(marks))), last_seq)
+        for stream, marks, last_seq in found
+    }
 
 
 def group(name: str) -> str:
@@ -128,22 +153,21 @@ def _width(length: timedelta, columns: int) -> int:
     return fitting or WIDTHS_S[-1] * math.ceil(seconds / (WIDTHS_S[-1] * columns))
 
 
-def _read(streams: Sequence[uuid.UUID], empty: Chart) -> Mapping[uuid.UUID, Chart]:
-    asked = [empty.since, empty.width.total_seconds(), list(streams), empty.since, empty.until]
+def _cells(stream: uuid.UUID, chart: Chart) -> Mapping[tuple[str, int], Cell]:
+    asked = {"stream": stream, **_columns(chart.since, chart.until, chart.width)}
     with connection.cursor() as cursor:
         cursor.execute(COUNTS, asked)
         rows = cursor.fetchall()
-    found: dict[uuid.UUID, Cells] = defaultdict(dict)
-    highest: dict[uuid.UUID, int] = defaultdict(int)
-    for stream, kind, column, events, refused, last_seq in rows:
-        cells, at = found[stream], (_lane(kind), column)
-        known = cells.get(at, NOTHING)
+    cells: dict[tuple[str, int], Cell] = {}
+    for kind, column, events, refused in rows:
+        at = _lane(kind), int(column)
+        known = cells.get(at, Cell())
         cells[at] = Cell(known.events + events, known.refused + refused)
-        highest[stream] = max(highest[stream], last_seq)
-    return {
-        stream: replace(empty, lanes=_lanes(cells, empty.columns), last_seq=highest[stream])
-        for stream, cells in found.items()
-    }
+    return cells
+
+
+def _columns(since: datetime, until: datetime, width: timedelta) -> dict[str, Any]:
+    return {"since": since, "until": until, "width": width.total_seconds()}
 
 
 def _lane(kind: str) -> str:
@@ -151,8 +175,10 @@ def _lane(kind: str) -> str:
     return next((name for name, kinds in LANES.items() if kind in kinds or prefix in kinds), "other")
 
 
-def _lanes(cells: Cells, count: int) -> tuple[Lane, ...]:
-    made = [Lane(name, tuple(cells.get((name, column), NOTHING) for column in range(count))) for name in ORDER]
+def _lanes(cells: Mapping[tuple[str, int], Cell], count: int) -> tuple[Lane, ...]:
+    if not cells:
+        return ()
+    made = [Lane(name, tuple(cells.get((name, column), Cell()) for column in range(count))) for name in ORDER]
     return tuple(lane for lane in made if lane.events or lane.name != "other")
 
 
@@ -164,9 +190,23 @@ def groups(columns: int, most: int) -> Sequence[tuple[int, int]]:
 
 EXTENT = "SELECT min(bucket), max(bucket) FROM audit_density WHERE stream = %s"
 # A finding is a kind of its own; of all others the group is enough, however many kinds an agent makes up.
+KIND_OF = "CASE kind WHEN 'session.finding' THEN kind ELSE split_part(kind, '.', 1) END"
+IN_COLUMN = "floor(extract(epoch FROM bucket - %(since)s) / %(width)s)::integer"
 COUNTS = """
-SELECT stream, CASE kind WHEN 'session.finding' THEN kind ELSE split_part(kind, '.', 1) END AS kind_of,
-    floor(extract(epoch FROM bucket - %s) / %s)::integer AS in_column,
-    sum(events)::bigint, sum(refused)::bigint, max(last_seq)
-FROM audit_density WHERE stream = ANY(%s) AND bucket >= %s AND bucket < %s GROUP BY 1, 2, 3
-"""
+SELECT KIND_OF AS kind_of, IN_COLUMN AS in_column, sum(events)::bigint, sum(refused)::bigint
+FROM audit_density WHERE stream = %(stream)s AND bucket >= %(since)s AND bucket < %(until)s GROUP BY 1, 2
+""".replace("KIND_OF", KIND_OF).replace("IN_COLUMN", IN_COLUMN)
+# One row for each stream: ten thousand rows would take longer to fetch than to count.
+STRIPS = """
+SELECT stream, json_agg(json_build_array(in_row, in_column, events, refused))::text, max(last_seq)
+FROM (
+    SELECT stream, in_column, coalesce(lane.in_row, %(other)s) AS in_row,
+        sum(events) AS events, sum(refused) AS refused, max(last_seq) AS last_seq
+    FROM (
+        SELECT stream, KIND_OF AS kind_of, IN_COLUMN AS in_column, events, refused, last_seq
+        FROM audit_density WHERE stream = ANY(%(streams)s) AND bucket >= %(since)s AND bucket < %(until)s
+    ) AS counted
+    LEFT JOIN unnest(%(kinds)s::text[], %(rows)s::int[]) AS lane (kind, in_row) ON lane.kind = counted.kind_of
+    GROUP BY 1, 2, 3
+) AS cell GROUP BY stream
+""".replace("KIND_OF", KIND_OF).replace("IN_COLUMN", IN_COLUMN)

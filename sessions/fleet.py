@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.db.models import QuerySet
+
 from audit import alarms, chart, timeline
 from audit.alarms import Alarm
-from audit.chart import Chart
+from audit.chart import Strip
 from audit.event import now
 from audit.timeline import Entry
 from sessions import narration
@@ -19,6 +21,10 @@ from sessions.views import lookup
 from sessions.views.session_list import verdicts_of
 
 COLUMNS = 60
+SHOWN = (
+    *("state", "end_reason", "purpose", "approved_at", "ends_at", "ended_at", "killed_at", "team_id"),
+    *("agent__name", "person__name"),
+)
 # Lanes are in the order of how long ago something happened, in classes: those that are all busy keep their places.
 AGES_S = (60, 300, 900, 3600)
 
@@ -53,11 +59,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class Survey:
-    """Standings of one moment, the first that was approved first; strips by minutes and session, where there are any."""
+    """Standings of one moment, the first approved first; strips by minutes and session, where there are any."""
 
     at: datetime
     standings: tuple[Standing, ...]
-    strips: Mapping[int, Mapping[uuid.UUID, Chart]]
+    strips: Mapping[int, Mapping[uuid.UUID, Strip]]
 
     def since(self, minutes: int) -> datetime:
         return self.at - timedelta(minutes=minutes)
@@ -66,17 +72,17 @@ class Survey:
 def survey(teams: Collection[uuid.UUID], minutes: Collection[int]) -> Survey:
     """All live sessions of these teams, and those just killed. The number of queries does not depend on how many."""
     at = now()
-    live = list(lookup.with_names().filter(lookup.live(), team__in=teams).order_by("approved_at", "id"))
+    live = list(_shown().filter(lookup.live(), team__in=teams).order_by("approved_at", "id"))
     streams = [one.pk for one in live]
     if not streams:
         return Survey(at, (), {})
     return Survey(at, _standings(live), {each: _strips(streams, at, each) for each in minutes})
 
 
-def one(agent_session: AgentSession, minutes: int) -> Survey:
+def one(session_id: uuid.UUID, minutes: int) -> Survey:
     """The same for one session, whatever its state."""
-    at = now()
-    return Survey(at, _standings([agent_session]), {minutes: _strips([agent_session.pk], at, minutes)})
+    at, found = now(), _shown().get(pk=session_id)
+    return Survey(at, _standings([found]), {minutes: _strips([session_id], at, minutes)})
 
 
 def most_urgent_first(standings: Sequence[Standing], at: datetime, since: datetime) -> list[Standing]:
@@ -88,6 +94,11 @@ def most_urgent_first(standings: Sequence[Standing], at: datetime, since: dateti
     others = [each for each in standings if not each.alarmed(since)]
     alarmed.sort(key=lambda each: each.alarm.at if each.alarm else since, reverse=True)
     return alarmed + sorted(others, key=lambda each: each.age_class(at))
+
+
+def _shown() -> QuerySet[AgentSession]:
+    """With no more than lanes show: there may be hundreds of them."""
+    return AgentSession.objects.select_related("agent", "person").only(*SHOWN)
 
 
 def _standings(sessions: Sequence[AgentSession]) -> tuple[Standing, ...]:
@@ -106,7 +117,7 @@ def _standings(sessions: Sequence[AgentSession]) -> tuple[Standing, ...]:
     )
 
 
-def _strips(streams: Sequence[uuid.UUID], at: datetime, minutes: int) -> Mapping[uuid.UUID, Chart]:
+def _strips(streams: Sequence[uuid.UUID], at: datetime, minutes: int) -> Mapping[uuid.UUID, Strip]:
     """Columns begin at multiples of their width, and the last is the one that is being filled."""
     width_s = minutes * 60 // COLUMNS
     ends = (math.floor(at.timestamp() / width_s) + 1) * width_s

@@ -35,14 +35,12 @@ PACE_S = 0.8
 # For so long after an event its density may still be on its way.
 SETTLES = timedelta(seconds=5)
 
-Version = tuple[object, ...]
 
-
-class Lane(NamedTuple):
-    """One lane as all with the same rights have it. Two of the same version show the same."""
+class Shown(NamedTuple):
+    """One lane as all with the same rights have it."""
 
     session_id: uuid.UUID
-    version: Version
+    version: tuple[object, ...]
     frame: bytes
 
 
@@ -50,7 +48,7 @@ class Picture(NamedTuple):
     """What one viewer is to have."""
 
     facts: bytes
-    lanes: tuple[Lane, ...]
+    lanes: tuple[Shown, ...]
 
 
 @dataclass(eq=False)
@@ -62,7 +60,7 @@ class Watcher:
     asked: bool = field(default=False, init=False)
     picture: Picture | None = field(default=None, init=False)
     facts: bytes = field(default=b"", init=False)
-    versions: Mapping[uuid.UUID, Version] = field(default_factory=dict, init=False)
+    versions: Mapping[uuid.UUID, tuple[object, ...]] = field(default_factory=dict, init=False)
     woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def news(self) -> bytes:
@@ -79,10 +77,10 @@ class Watcher:
 
 
 class Looker:
-    """Looks for many at once, and remembers the lanes that it rendered last."""
+    """Looks for many at once, and remembers the frames that it made last."""
 
     def __init__(self) -> None:
-        self._rendered: dict[tuple[uuid.UUID, int, bool], Lane] = {}
+        self._frames: dict[tuple[uuid.UUID, int, bool], Shown] = {}
 
     def look(self, asked: Sequence[tuple[SignIn, Wanted]]) -> tuple[list[Picture | None], bool]:
         """A picture for each, None for whoever is gone; and whether something has just happened.
@@ -98,7 +96,7 @@ class Looker:
         for viewer, (_, wanted) in zip(viewers, asked, strict=True):
             pictures.append(self._shared(survey, viewer, wanted, made) if viewer else None)
         alive = {standing.agent_session.pk for standing in survey.standings}
-        self._rendered = {key: lane for key, lane in self._rendered.items() if key[0] in alive}
+        self._frames = {key: shown for key, shown in self._frames.items() if key[0] in alive}
         return pictures, any(_unsettled(survey, standing) for standing in survey.standings)
 
     def _shared(
@@ -113,13 +111,12 @@ class Looker:
             made[key] = Picture(sse.frame("fragment", fleet.render_facts(chosen, wanted)), tuple(lanes))
         return made[key]
 
-    def _lane(self, survey: Survey, standing: Standing, minutes: int, kill: bool) -> Lane:
-        session_id = standing.agent_session.pk
-        key, version = (session_id, minutes, kill), _version(survey, standing, minutes)
-        known = self._rendered.get(key)
-        if known is None or known.version != version:
-            html = fleet.render_lane(survey, standing, minutes, kill)
-            known = self._rendered[key] = Lane(session_id, version, sse.frame("fragment", html))
+    def _lane(self, survey: Survey, standing: Standing, minutes: int, kill: bool) -> Shown:
+        lane = fleet.render_lane(survey, standing, minutes, kill)
+        key = (lane.session_id, minutes, kill)
+        known = self._frames.get(key)
+        if known is None or known.version != lane.version:
+            known = self._frames[key] = Shown(lane.session_id, lane.version, sse.frame("fragment", lane.fragment))
         return known
 
 
@@ -211,21 +208,6 @@ def watching(watcher: Watcher, heartbeat_s: float) -> Iterator[FleetWatch]:
             shared.stop()
             if _running.get(loop) is shared:
                 del _running[loop]
-
-
-def _version(survey: Survey, standing: Standing, minutes: int) -> Version:
-    """All that a lane shows, but for what only time moves: the page itself moves the strip."""
-    agent_session, strip = standing.agent_session, survey.strips[minutes].get(standing.agent_session.pk)
-    return (
-        agent_session.state,
-        agent_session.end_reason,
-        agent_session.ends_at,
-        standing.verdicts,
-        standing.seq,
-        standing.alarm,
-        standing.alarmed(survey.since(minutes)),
-        strip.last_seq if strip else 0,
-    )
 
 
 def _unsettled(survey: Survey, standing: Standing) -> bool:

@@ -12,11 +12,12 @@ from django.http import HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.utils.html import format_html_join
+from django.utils.html import escape, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from audit import alarms, chart
-from audit.chart import Chart
+from audit.chart import Mark, Strip
 from sessions import fleet as fleets
 from sessions import policy
 from sessions.fleet import Standing, Survey
@@ -31,8 +32,12 @@ from sessions.views.session_list import uuid_or_nothing
 MINUTES = (5, 15, 60)
 USUAL = 15
 MOST = 250
+MOST_RENDERED = 3_000
 # The drawing of a strip: a row for each lane of a session's own chart, two units for each column, and what is full.
-ROW, ROOM, FULL = 12, 10, 200
+ROW, ROOM, FULL = 12, 10, 60
+# What a page puts into a lane that was rendered for all: where its strip begins, and the token of its form.
+LEFT, TOKEN = 'viewBox="0 ', 'name="csrfmiddlewaretoken" value=""'
+HEIGHTS = [chart.height(count, FULL, ROOM) for count in range(FULL + 1)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ def fleet(request: PageRequest) -> HttpResponse:
     survey = fleets.survey(teams, [wanted.minutes])
     chosen = lanes(survey, wanted, teams)
     token = get_token(request)
-    rows = ((render_lane(survey, one, wanted.minutes, may_kill(watcher, one), token),) for one in chosen.shown)
+    rows = (
+        (render_lane(survey, one, wanted.minutes, may_kill(watcher, one)).html(survey, token),) for one in chosen.shown
+    )
     context = {
         "wanted": wanted,
         "facts": render_facts(chosen, wanted),
@@ -145,62 +152,101 @@ def render_facts(chosen: Lanes, wanted: Wanted) -> str:
 
 def render_one(person: Person, session_id: uuid.UUID, wanted: Wanted, csrf_token: str) -> str:
     """The lane of one session that the person may see, live or not."""
-    survey = fleets.one(lookup.agent_session(person, session_id), wanted.minutes)
+    survey = fleets.one(lookup.agent_session(person, session_id).pk, wanted.minutes)
     [standing] = survey.standings
-    return render_lane(survey, standing, wanted.minutes, may_kill(viewer(person), standing), csrf_token)
+    return render_lane(survey, standing, wanted.minutes, may_kill(viewer(person), standing)).html(survey, csrf_token)
 
 
-def render_lane(survey: Survey, standing: Standing, minutes: int, kill: bool, csrf_token: str = "") -> str:
-    """One lane, by the id that lane_id() says."""
-    agent_session = standing.agent_session
+@dataclass(frozen=True)
+class Lane:
+    """A rendered lane. Two of the same version show the same; `begins_s` is the moment at x = 0 of its strip."""
+
+    session_id: uuid.UUID
+    version: tuple[object, ...]
+    minutes: int
+    begins_s: float
+    fragment: str
+
+    def html(self, survey: Survey, csrf_token: str) -> SafeString:
+        """For a page: with its strip where it is now, and the token that a form needs."""
+        column_s = self.minutes * 60 / fleets.COLUMNS
+        left = (survey.since(self.minutes).timestamp() - self.begins_s) / column_s * 2
+        html = self.fragment.replace(LEFT, f'viewBox="{left:.2f} ', 1)
+        return mark_safe(html.replace(TOKEN, f'{TOKEN[:-1]}{escape(csrf_token)}"', 1))  # noqa: S308 - our own template
+
+
+# The last rendering of each lane, for all pages and streams of this process: most lanes have not changed since.
+_rendered: dict[tuple[uuid.UUID, int, bool], Lane] = {}
+
+
+def render_lane(survey: Survey, standing: Standing, minutes: int, kill: bool) -> Lane:
+    """One lane, by the id that lane_id() says; rendered anew only if it has changed."""
+    session_id = standing.agent_session.pk
+    key, version = (session_id, minutes, kill), _version(survey, standing, minutes)
+    known = _rendered.get(key)
+    if known is not None and known.version == version:
+        return known
+    if len(_rendered) > MOST_RENDERED:
+        _rendered.clear()
+    strip = survey.strips[minutes].get(session_id)
+    begins_s = strip.since.timestamp() if strip else survey.since(minutes).timestamp()
     context = {
-        "agent_session": agent_session,
-        "lane": lane_id(agent_session.pk),
+        "agent_session": standing.agent_session,
+        "lane": lane_id(session_id),
         "standing": standing,
         "alarmed": standing.alarmed(survey.since(minutes)),
         "many": standing.alarm is not None and standing.alarm.refused == alarms.MOST,
         "kill": kill,
-        "csrf_token": csrf_token,
-        **_strip(survey, survey.strips.get(minutes, {}).get(agent_session.pk), minutes),
+        **_strip(strip, minutes, survey.at, begins_s),
     }
-    return render_to_string("sessions/_fleet_lane.html", context)
+    made = Lane(session_id, version, minutes, begins_s, render_to_string("sessions/_fleet_lane.html", context))
+    _rendered[key] = made
+    return made
 
 
-def _strip(survey: Survey, strip: Chart | None, minutes: int) -> dict[str, Any]:
-    """What the drawing needs; `begins_s` is the moment at x = 0, and `column_s` what one column is long."""
-    column_s = minutes * 60 // fleets.COLUMNS
-    shown = strip.lanes if strip else ()
-    begins_s = strip.since.timestamp() if strip else survey.since(minutes).timestamp()
-    from_s = survey.since(minutes).timestamp()
+def _version(survey: Survey, standing: Standing, minutes: int) -> tuple[object, ...]:
+    """All that a lane shows, but for what only time moves: the page itself moves the strip."""
+    agent_session = standing.agent_session
+    strip = survey.strips[minutes].get(agent_session.pk)
+    return (
+        agent_session.state,
+        agent_session.end_reason,
+        agent_session.ends_at,
+        standing.verdicts,
+        standing.seq,
+        standing.alarm,
+        standing.alarmed(survey.since(minutes)),
+        strip.last_seq if strip else 0,
+    )
+
+
+def _strip(strip: Strip | None, minutes: int, at: datetime, begins_s: float) -> dict[str, Any]:
+    """What the drawing needs; `column_s` is what one column is long."""
+    marks = strip.marks if strip else ()
     return {
-        "bars": _paths(shown, refused=False),
-        "refused_bars": _paths(shown, refused=True),
+        "bars": "".join(_bar(mark, mark.events) for mark in marks),
+        "refused_bars": "".join(_bar(mark, mark.refused) for mark in marks if mark.refused),
         "begins_s": round(begins_s),
-        "column_s": column_s,
-        "left": round((from_s - begins_s) / column_s * 2, 2),
+        "column_s": minutes * 60 // fleets.COLUMNS,
         "width": fleets.COLUMNS * 2,
         "height": len(chart.ORDER) * ROW,
-        "said": _said(shown, minutes, survey.at),
+        "said": _said(marks, minutes, at),
     }
 
 
-def _paths(shown: Sequence[chart.Lane], *, refused: bool) -> str:
-    """One path for all bars, as high as the logarithm of what they count."""
-    rows = {name: (place + 1) * ROW - 1 for place, name in enumerate(chart.ORDER)}
-    bars = []
-    for lane in shown:
-        foot = rows[lane.name]
-        for column, cell in enumerate(lane.cells):
-            count = cell.refused if refused else cell.events
-            if count:
-                bars.append(f"M{column * 2 + 1} {foot}v-{chart.height(min(count, FULL), FULL, ROOM):g}")
-    return "".join(bars)
+def _bar(mark: Mark, count: int) -> str:
+    """A stroke as high as the logarithm of what it counts, as a part of a path."""
+    return f"M{mark.column * 2 + 1} {(mark.row + 1) * ROW - 1}v-{HEIGHTS[min(count, FULL)]:g}"
 
 
-def _said(shown: Sequence[chart.Lane], minutes: int, at: datetime) -> str:
+def _said(marks: Sequence[Mark], minutes: int, at: datetime) -> str:
+    events, refused = [0] * len(chart.ORDER), [0] * len(chart.ORDER)
+    for mark in marks:
+        events[mark.row] += mark.events
+        refused[mark.row] += mark.refused
     counts = [
-        f"{lane.events} {lane.name}{f' ({lane.refused} refused)' if lane.refused else ''}"
-        for lane in shown
-        if lane.events
+        f"{count} {name}{f' ({wrong} refused)' if wrong else ''}"
+        for name, count, wrong in zip(chart.ORDER, events, refused, strict=True)
+        if count
     ]
     return f"{minutes} minutes up to {at:%H:%M:%S} UTC: {', '.join(counts) or 'nothing'}"
