@@ -64,7 +64,7 @@
 
   document.addEventListener("click", (event) => {
     if (!event.target.closest?.("#fleet .kill")) return;
-    if (!event.isTrusted || event.detail === 0 || performance.now() - movedAt > GUARD_MS) return say("");
+    if (event.detail === 0 || performance.now() - movedAt > GUARD_MS) return say("");
     event.preventDefault();
     event.stopImmediatePropagation();
     say("The lanes had just moved, so nothing was killed. Look which one it is, and press again.");
