@@ -26,13 +26,16 @@ def dumps(value: Any) -> bytes:
 def plain(value: Any) -> bool:
     """Whether sorted JSON is canonical as it stands: ASCII keys, exact integers, no float. A test holds it to that."""
     kind = type(value)
-    if kind is str or value is None or kind is bool:
-        return True
     if kind is dict:
-        return all(type(key) is str and key.isascii() and plain(one) for key, one in value.items())
+        for key, one in value.items():
+            if type(key) is not str or not key.isascii() or not (type(one) is str or plain(one)):
+                return False
+        return True
     if kind is int:
         return -_EXACT <= value <= _EXACT
-    return kind is list and all(map(plain, value))
+    if kind is list:
+        return all(map(plain, value))
+    return kind is str or kind is bool or value is None
 
 
 def loads(body: bytes) -> Any:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from audit import canonical
@@ -61,11 +61,11 @@ class NewEvent:
         canonical JSON cannot express.
         """
         content = self.content()
-        before = canonical.dumps({name: content.pop(name) for name in BEFORE_PLACE})
-        after = canonical.dumps(content)
+        before = canonical.dumps({name: content[name] for name in BEFORE_PLACE})
+        after = _after_place(self.session, self.stream, self.sub)
         if (found := len(before) + len(after) + LONGEST_PLACE) > LONGEST_BODY:
             raise TooLongError(found)
-        return before[:-1], after[1:]
+        return before[:-1], after
 
     @property
     def actor(self) -> str | None:
@@ -124,6 +124,13 @@ def body(event: NewEvent, seq: int, recorded_at: datetime) -> bytes:
     """The canonical bytes of the event at its place. Raises ValueError if they would be too long."""
     before, after = event.parts
     return b'%b,"recorded_at":"%b","seq":%d,%b' % (before, timestamp(recorded_at).encode(), seq, after)
+
+
+@lru_cache(256)
+def _after_place(session: uuid.UUID | None, stream: uuid.UUID, sub: str) -> bytes:
+    """The end of the canonical body, which the events of a session have in common."""
+    content = {"session": str(session) if session else None, "stream": str(stream), "sub": sub, "v": VERSION}
+    return canonical.dumps(content)[1:]
 
 
 def _text(value: object, longest: int, *, lower: bool = False) -> str | None:

@@ -6,6 +6,7 @@ Everything that events hold is somebody else's text: it is escaped, and what hid
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
+from audit.event import OUTCOMES
 from audit.evidence import (
     CHECKPOINT,
     INDEX,
@@ -45,7 +46,7 @@ def row(item: Item, line: Line) -> str:
         f"<time>{text(str(content['occurred_at']).replace('T', ' ').removesuffix('Z'))}</time>",
         f"{text(line.who)}",
         f"{text(line.what)} {said}{note}{f'<p>{about}</p>' if about else ''}<small>{text(content['kind'])}</small>",
-        f'<b class="{escape(outcome)}">{text(outcome)}</b>',
+        f'<b class="{outcome if outcome in OUTCOMES else ""}">{text(outcome)}</b>',
         _links(item),
     )
     labelled = [f'<td data-label="{label}">{each}</td>' for label, each in zip(HEADINGS, cells, strict=True)]
@@ -171,9 +172,9 @@ main{max-width:76rem;margin:0 auto;padding:1.5rem 1rem 3rem}h1{font-size:1.5rem;
 header p,dt,small,summary{color:var(--soft)}header p,p{margin:0 0 .5rem}code{font:.875em ui-monospace,"DejaVu Sans Mono",monospace}
 dl{display:grid;gap:.35rem;margin:0 0 1rem}dl div{display:grid;grid-template-columns:9rem 1fr;gap:.5rem}dd{margin:0}
 .warn{border-inline-start:4px solid var(--wait);background:var(--sunk);padding:.6rem .8rem;font-weight:600}
-table{width:100%;border-collapse:collapse}th{text-align:start;font-size:.8rem;color:var(--soft)}th,td{padding:.4rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
-td:first-child,time{font-variant-numeric:tabular-nums;white-space:nowrap}td p{margin:.15rem 0}td small{display:block}b{font-weight:600}.denied,.failure,td strong{color:var(--bad)}
-a{color:inherit}td a{white-space:nowrap;margin-inline-end:.4rem}
+table{width:100%;border-collapse:collapse}th{text-align:start;white-space:nowrap;font-size:.8rem;color:var(--soft)}th,td{padding:.4rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
+td:first-child,time{font-variant-numeric:tabular-nums;white-space:nowrap}td p{margin:.15rem 0}td small{display:block}b{font-weight:600;white-space:nowrap}.denied,.failure,td strong{color:var(--bad)}
+a{color:inherit}details{margin-bottom:.75rem}td a{white-space:nowrap;margin-inline-end:.4rem}
 @media(max-width:44rem){thead{display:none}tr{display:block;padding:.6rem 0;border-bottom:1px solid var(--line)}td{display:grid;grid-template-columns:6.5rem 1fr;gap:.5rem;border:0;padding:.1rem 0}td::before{content:attr(data-label);color:var(--soft);font-size:.8rem}td>*{grid-column:2}dl div{grid-template-columns:1fr;gap:0}}
 @media print{:root{color-scheme:light;--paper:#fff;--ink:#000;--soft:#444;--line:#bbb;--sunk:#fff;--bad:#900;--wait:#630}body{font-size:9pt}main{max-width:none;padding:0}thead{display:table-header-group}tr{break-inside:avoid}details>*{display:block}a{text-decoration:none}}
 """  # noqa: E501 - a style sheet

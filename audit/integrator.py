@@ -20,7 +20,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
-from audit import health, sequencing
+from audit import health, retention, sequencing
+from audit.clock import Clock
 from audit.cosignature import WitnessKey
 from audit.errors import ForkError, LogError, MovedError, RollbackError
 from audit.event import now
@@ -35,6 +36,7 @@ PAUSE_S = 0.2
 WAIT_S = 1.0
 BEAT_S = 2.0
 AHEAD_MONTHS = 3
+PRUNE_HOUR, PRUNE_LOOK_S = 2, 300.0
 # Those that no further try mends: somebody has to look.
 REFUSED = (RollbackError, ForkError)
 
@@ -59,6 +61,7 @@ class Integrator:
         self._loaded = False
         self._beat_at = self._months_at = -BEAT_S * 10_000
         self._well: set[str] = set()
+        self._clock = Clock()
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -138,6 +141,7 @@ class Integrator:
             return
         if self._publisher.tree.size and not (self._publisher.watch() and "checkpoint" in self._well):
             self._show(self._publisher.publish())
+        self._report("clock", self._clock.problem())
         sequencing.beat()
         self._beat_at = time.monotonic()
 
@@ -168,6 +172,30 @@ class Integrator:
             if got and connection.connection is not None and not connection.connection.closed:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+class Pruning(threading.Thread):
+    """Takes out of the log what is past retention, once a night, beside the integrator: no other role may."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__(name="pruning", daemon=True)
+        self._stop_asked = stop
+        self._pruned_on: date | None = None
+
+    def run(self) -> None:
+        while not self._stop_asked.wait(PRUNE_LOOK_S):
+            at = now()
+            if at.hour == PRUNE_HOUR and at.date() != self._pruned_on:
+                self._pruned_on = at.date()
+                self._prune()
+
+    def _prune(self) -> None:
+        try:
+            logger.info("log_pruned", entries=retention.prune())
+        except (LogError, OSError, DatabaseError, BotoCoreError, ClientError, ImproperlyConfigured) as error:
+            logger.error("log_not_pruned", error=str(error))
+        finally:
+            connection.close()
 
 
 def months_ahead(today: date, count: int) -> list[date]:

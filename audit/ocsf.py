@@ -1,4 +1,4 @@
-"""Events as OCSF 1.5 says them, for a SIEM. Pure functions over a leaf's bytes; imports no Django.
+"""Events as OCSF 1.6 says them, for a SIEM. Pure functions over a leaf's bytes; imports no Django.
 
 Nothing is left out: `unmapped` has the event's `data` as it stands, and `raw_data_hash` is the SHA-256 of the leaf, so
 that what a SIEM holds can be found in the log and proven. What is sealed stays sealed: an erasure reaches it as well.
@@ -33,7 +33,7 @@ from audit.ocsf_classes import (
     mapped,
 )
 
-SCHEMA = "1.5.0"
+SCHEMA = "1.6.0"
 PRODUCT = {"name": "Drawbridge", "vendor_name": "Drawbridge"}
 SEVERITIES = {1: "Informational", 2: "Low", 3: "Medium", 4: "High", 5: "Critical"}
 LEAST_SEVERITY = {SUCCESS: 1, FAILURE: LOW, DENIED: MEDIUM}
@@ -87,7 +87,7 @@ def event(leaf: Leaf, origin: str) -> Object:
         "status_detail": content["outcome"],
         "time": _ms(content["occurred_at"]),
         "message": leaf.kind,
-        "metadata": _metadata(leaf, origin),
+        "metadata": _metadata(leaf, origin, choice),
         "actor": {"user": _user(str(content["act"]["sub"]))},
         "raw_data_hash": {
             "algorithm_id": SHA256,
@@ -108,13 +108,14 @@ def _activity(leaf: Leaf, choice: Mapped) -> int:
     return choice.activity
 
 
-def _metadata(leaf: Leaf, origin: str) -> Object:
+def _metadata(leaf: Leaf, origin: str, choice: Mapped) -> Object:
     content = leaf.content
     return {
         "version": SCHEMA,
         "product": PRODUCT,
         "uid": content["id"],
         "event_code": leaf.kind,
+        **({"profiles": ["host"]} if choice.of.actor_by_profile else {}),
         "log_name": origin,
         "log_provider": "Drawbridge",
         "sequence": leaf.index,

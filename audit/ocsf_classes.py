@@ -1,6 +1,6 @@
 """Which class and activity of OCSF each kind of event is. Imports no Django.
 
-The numbers are those of https://schema.ocsf.io/1.5.0, and mean the same in later versions of 1.x.
+The numbers are those of https://schema.ocsf.io/1.6.0, and mean the same in later versions of 1.x.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,16 @@ OTHER = 99
 
 @dataclass(frozen=True)
 class Class:
-    """An event class: its category is the number before its last three digits. `activities` are those used here."""
+    """An event class: its category is the number before its last three digits. `activities` are those used here.
+
+    Who did it belongs to some classes only by the profile "host".
+    """
 
     uid: int
     name: str
     category: str
     activities: dict[int, str]
+    actor_by_profile: bool = False
 
     @property
     def category_uid(self) -> int:
@@ -37,17 +41,20 @@ NETWORK, APPLICATION = "Network Activity", "Application Activity"
 CRUD = {1: "Create", 2: "Read", 3: "Update", 4: "Delete"}
 FILE = Class(1001, "File System Activity", SYSTEM, {**CRUD, 5: "Rename"})
 PROCESS = Class(1007, "Process Activity", SYSTEM, {1: "Launch", 2: "Terminate"})
-FINDING = Class(2004, "Detection Finding", "Findings", {1: "Create", 2: "Update", 3: "Close"})
+FINDING = Class(2004, "Detection Finding", "Findings", {1: "Create", 2: "Update", 3: "Close"}, True)
 ACCOUNT = Class(3001, "Account Change", IAM, {1: "Create", 2: "Enable", 5: "Disable", 6: "Delete"})
 AUTHENTICATION = Class(3002, "Authentication", IAM, {1: "Logon", 2: "Logoff", 3: "Authentication Ticket"})
 ACCESS = Class(3005, "User Access Management", IAM, {1: "Assign Privileges", 2: "Revoke Privileges"})
 GROUP = Class(3006, "Group Management", IAM, {3: "Add User", 4: "Remove User", 6: "Create"})
-CONNECTION = Class(4001, "Network Activity", NETWORK, {1: "Open", 2: "Close", 4: "Fail", 5: "Refuse", 6: "Traffic"})
+CONNECTION = Class(
+    4001, "Network Activity", NETWORK, {1: "Open", 2: "Close", 4: "Fail", 5: "Refuse", 6: "Traffic"}, True
+)
 HTTP = Class(
     4002,
     "HTTP Activity",
     NETWORK,
     {1: "Connect", 2: "Delete", 3: "Get", 4: "Head", 5: "Options", 6: "Post", 7: "Put", 8: "Trace", 9: "Patch"},
+    True,
 )
 API = Class(6003, "API Activity", APPLICATION, CRUD)
 DATASTORE = Class(6005, "Datastore Activity", APPLICATION, {3: "Connect", 4: "Query"})

@@ -140,9 +140,8 @@ class Publisher:
         """Whether what is published is still what was. Raises MovedError where the head is not ours any more."""
         held = self._head.read_versioned(CHECKPOINT)
         if held != self._held:
-            raise MovedError(CHECKPOINT, self._held and self._held.data, held and held.data)
-        shown = self._store.read_versioned(CHECKPOINT)
-        return self._shown == (shown and shown.data)
+            raise MovedError(CHECKPOINT, _bytes(self._held), _bytes(held))
+        return self._shown == _bytes(self._store.read_versioned(CHECKPOINT))
 
     def _cosignatures(self, signed: bytes) -> tuple[list[Signature], list[str]]:
         if not self._witnesses:
@@ -176,3 +175,7 @@ class Publisher:
             self._store.drop_partials(tile.path)
             if tile.level == 0:
                 self._store.drop_partials(Tile(ENTRIES, tile.index).path)
+
+
+def _bytes(version: Versioned | None) -> bytes | None:
+    return version.data if version else None

@@ -1,10 +1,10 @@
 """Prunes entries that are past retention, as C2SP tlog-tiles prescribes: the tree, and so every proof, stays.
 
-    step        up to 256 bundles: rows go, the minimum index moves, and log.pruned says so (one transaction)
+    step        up to 64 bundles: rows go, the minimum index moves, and log.pruned says so (one transaction)
     clear       bundles below the minimum index leave the store, but for those with an entry that a hold covers
 
 Killed anywhere, the next run goes on: a step happened with its event or not at all, and the bundles that are still to
-be removed are rows. What may go is decided again in the database (`audit_prune`, migration 0006).
+be removed are rows. What may go is decided again in the database (`audit_prune`, migration 0005).
 
 Retention is one for the whole log, since only its beginning can be pruned; a team that must keep longer is held.
 """
@@ -34,7 +34,7 @@ ACTOR = "service:retention"
 PRUNED = "log.pruned"
 PART = "retention"
 LEAST_DAYS = 30
-MOST = 256 * WIDTH
+MOST = 64 * WIDTH
 NAMED = 100
 LOCK = 0x6C_6F_67_70
 
@@ -70,7 +70,7 @@ def cutoff(days: int, at: datetime) -> datetime:
 def plan(at: datetime) -> list[Step]:
     """What a run would take now; changes nothing. Raises LogError."""
     before, limit = cutoff(settings.LOG_RETAIN_DAYS, at), _limit()
-    steps = [_would(index * WIDTH, (index + 1) * WIDTH) for index in _released()]
+    steps = [_would(span.start, span.stop) for span in _released()]
     first = Pruned.objects.get(pk=1).minimum
     while end := _end(first, before, limit):
         steps.append(_would(first, end))
@@ -87,9 +87,9 @@ def prune(at: datetime | None = None, *, each: Callable[[Step], None] = lambda s
     with _alone(), _shown():
         before, limit = cutoff(settings.LOG_RETAIN_DAYS, at), _limit()
         store, pruned = tile_store(settings.LOG_STORE), 0
-        clear(store)
+        clear(store, range(limit))
         for step in _steps(before, limit):
-            clear(store)
+            clear(store, range(step.first, step.end))
             pruned += step.pruned
             each(step)
         drop_months(before.date())
@@ -99,8 +99,8 @@ def prune(at: datetime | None = None, *, each: Callable[[Step], None] = lambda s
 
 def _steps(before: datetime, limit: int) -> Iterator[Step]:
     """First what a released hold had kept, then onward from the minimum index."""
-    for index in _released():
-        yield take(index * WIDTH, (index + 1) * WIDTH, before)
+    for span in _released():
+        yield take(span.start, span.stop, before)
     while end := _end(first := Pruned.objects.get(pk=1).minimum, before, limit):
         yield take(first, end, before)
 
@@ -128,10 +128,12 @@ def take(first: int, end: int, before: datetime) -> Step:
     return step
 
 
-def clear(store: TileStore) -> int:
-    """Removes the bundles below the minimum index in which no entry is left to keep. Returns how many."""
-    kept = _bundles(KEPT)
-    going = [index for index in LeftBundle.objects.values_list("index", flat=True) if index not in kept]
+def clear(store: TileStore, entries: range) -> int:
+    """Removes bundles of these entries that are below the minimum index and have no entry to keep. Returns how many."""
+    first, end = entries.start // WIDTH, -(-entries.stop // WIDTH)
+    kept = _bundles(KEPT, first, end)
+    left = LeftBundle.objects.filter(index__gte=first, index__lt=end).values_list("index", flat=True)
+    going = [index for index in left if index not in kept]
     for index in going:
         store.drop(Tile(ENTRIES, index).path)
         LeftBundle.objects.filter(pk=index).delete()
@@ -175,14 +177,21 @@ def _end(first: int, before: datetime, limit: int) -> int | None:
     return end if end > first else None
 
 
-def _released() -> list[int]:
-    """Bundles below the minimum index with entries that a hold had kept, and none covers any more."""
-    return sorted(_bundles(RELEASED)) if LeftBundle.objects.exists() else []
+def _released() -> list[range]:
+    """Spans of bundles below the minimum index with entries that a hold had kept, and none covers any more."""
+    spans: list[range] = []
+    for index in sorted(_bundles(RELEASED, 0, Pruned.objects.get(pk=1).minimum // WIDTH)):
+        first, end = index * WIDTH, (index + 1) * WIDTH
+        if spans and spans[-1].stop == first and len(spans[-1]) < MOST:
+            spans[-1] = range(spans[-1].start, end)
+        else:
+            spans.append(range(first, end))
+    return spans
 
 
-def _bundles(statement: str) -> set[int]:
+def _bundles(statement: str, first: int, end: int) -> set[int]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, [WIDTH, WIDTH, WIDTH, LOG_STREAM])
+        cursor.execute(statement, [WIDTH, WIDTH, WIDTH, first, end, LOG_STREAM])
         return {row[0] for row in cursor.fetchall()}
 
 
@@ -228,7 +237,8 @@ def _alone() -> Iterator[None]:
 
 _LEFT = """
 SELECT DISTINCT bundle.index FROM audit_leftbundle AS bundle,
-    LATERAL audit_at(bundle.index * %s, bundle.index * %s + %s) AS entry WHERE entry.stream <> %s
+    LATERAL audit_at(bundle.index * %s, bundle.index * %s + %s) AS entry
+WHERE bundle.index >= %s AND bundle.index < %s AND entry.stream <> %s
 """
 KEPT = _LEFT
 RELEASED = f"{_LEFT.rstrip()} AND NOT audit_held(entry.stream, entry.body)"

@@ -23,8 +23,9 @@ from audit.models import Outcome
 from audit.sequencing import BUCKET_S, WORDS, tag
 from audit.uuid7 import moment_of
 
-# How far a search goes before it asks whether to go on.
+# How far a search goes before it asks whether to go on: where it found nothing, and where it found something.
 MOST_LOOKED = 10_000
+ENOUGH_LOOKED = 500
 MOST_KINDS = 200
 NEAR_BLOCKS = 32
 BLOCKS_AT_ONCE = 8
@@ -116,10 +117,21 @@ class Search:
         down = Span(1, HIGHEST if start is None else start - 1)
         inside = Span((start or 0) + 1, HIGHEST) if self.ascending else down
         for step in self._steps(inside):
-            stopped = self._walk([cut for span in step if (cut := span.cut(inside))])
-            if stopped is not None or len(self.found) == self.wanted:
+            spans = [cut for span in step if (cut := span.cut(inside))]
+            stopped = self._walk(spans)
+            if len(self.found) == self.wanted:
+                break
+            if spans and self.found and self.filters.text and self.looked >= ENOUGH_LOOKED:
+                stopped = stopped or self._edge(spans)
+            if stopped is not None:
                 return Found(self.found, stopped, self.looked)
         return Found(self.found, None, self.looked)
+
+    def _edge(self, spans: list[Span]) -> int | None:
+        """The number up to which these were looked at; None at the beginning of the stream, or at its end."""
+        around = _around(spans)
+        edge = around.high if self.ascending else around.low
+        return edge if 1 < edge < HIGHEST else None
 
     def _steps(self, inside: Span) -> Iterator[list[Span]]:
         """Spans to look at, step by step in the direction of reading."""
@@ -128,8 +140,8 @@ class Search:
         if not (said or filters.since or filters.until):
             yield self._by_kind(inside) if filters.kinds and not self._driver else [inside]
             return
-        [[placed, query]] = _run(STANDING, stream=self.stream, tag=tag(self.stream), said=said)
-        rest = [Span(placed + 1, HIGHEST)]
+        [[placed, last, query]] = _run(STANDING, stream=self.stream, tag=tag(self.stream), said=said)
+        rest = [Span(placed + 1, HIGHEST)] if placed < last else []
         spans = self._in_time() if filters.since or filters.until else [Span(1, placed)]
         if not self.ascending:
             yield rest
@@ -188,7 +200,7 @@ class Search:
             if len(rows) < count:
                 return None
             last = rows[-1][2]
-            if self.looked >= MOST_LOOKED:
+            if self.looked >= MOST_LOOKED and (last > 1 or self.ascending):
                 return int(last)
             spans = [cut for span in spans if (cut := span.cut(self._beyond(Span(last, last))))]
             count = min(4 * count, MOST_LOOKED)
@@ -196,6 +208,7 @@ class Search:
 
     def _candidates(self, spans: list[Span], count: int) -> list[tuple[Any, ...]]:
         """The next events of the spans, up to `count`, each with whether it matches; the text is not looked at yet."""
+        around = _around(spans)
         driver = self._driver or sql.SQL("true")
         if len(spans) == 1:
             source = ONE if spans[0].kind is None else ONE_KIND
@@ -205,7 +218,7 @@ class Search:
         statement = CANDIDATES.format(columns=COLUMNS, events=events, conditions=self._conditions(), way=self._way)
         return _run(
             statement,
-            stream=self.stream, floor=floor(self.stream), count=count, low=spans[0].low, high=spans[0].high,
+            stream=self.stream, floor=floor(self.stream), count=count, low=around.low, high=around.high,
             one_kind=spans[0].kind, lows=[span.low for span in spans], highs=[span.high for span in spans],
             each_kind=[span.kind for span in spans], **self._values(),
         )  # fmt: skip
@@ -261,7 +274,7 @@ def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
 def _run(statement: sql.Composable, **values: Any) -> list[tuple[Any, ...]]:
     """Never prepared: a plan that is made without the values takes the wrong index for a LIMIT."""
     with connection.cursor() as cursor, connection.wrap_database_errors:
-        cursor.cursor.execute(statement, values, prepare=False)
+        cursor.cursor.execute(statement, values, prepare=False, binary=True)
         return list(cursor.cursor.fetchall())
 
 
@@ -301,10 +314,11 @@ EACH = sql.SQL(
     "AND seq BETWEEN span.low AND span.high ORDER BY seq {way} LIMIT %(count)s) AS event "
     "ORDER BY seq {way} LIMIT %(count)s"
 )
+# The bounds are values, not columns: with columns it takes few rows for granted, reads all of a kind and sorts them.
 EACH_KIND = sql.SQL(
-    "SELECT event.* FROM unnest(%(lows)s::bigint[], %(highs)s::bigint[], %(each_kind)s::text[]) AS span (low, high, of)"
-    ", LATERAL (SELECT * FROM audit_event WHERE stream = %(stream)s AND id >= %(floor)s AND {driver} "
-    "AND kind = span.of AND seq BETWEEN span.low AND span.high ORDER BY seq {way} LIMIT %(count)s) AS event "
+    "SELECT event.* FROM unnest(%(each_kind)s::text[]) AS span (of), LATERAL ("
+    "SELECT * FROM audit_event WHERE stream = %(stream)s AND id >= %(floor)s AND {driver} AND kind = span.of "
+    "AND seq BETWEEN %(low)s AND %(high)s ORDER BY seq {way} LIMIT %(count)s) AS event "
     "ORDER BY seq {way} LIMIT %(count)s"
 )
 CANDIDATES = sql.SQL("SELECT {columns}, ({conditions}) IS TRUE FROM ({events}) AS event ORDER BY seq {way}")
@@ -325,9 +339,10 @@ IN_TIME = sql.SQL("""
 SELECT kind, min(first_seq), max(last_seq) FROM audit_density WHERE stream = %(stream)s
 AND bucket > %(since)s::timestamptz - %(bucket)s::interval AND bucket < %(until)s GROUP BY kind
 """)
-# Up to which number blocks were made, and what they are to be asked.
+# Up to which number blocks were made, the last number, and what blocks are to be asked.
 STANDING = sql.SQL("""
 SELECT coalesce((SELECT last_seq FROM audit_block WHERE stream = %(stream)s ORDER BY first_seq DESC LIMIT 1), 0),
+    coalesce((SELECT last_seq FROM audit_stream WHERE id = %(stream)s), 0),
     (SELECT string_agg(quote_literal(%(tag)s::text || word) || ':*', ' & ') FROM ({words}) AS said (word))
 """).format(words=sql.SQL(WORDS.format(text="%(said)s::text")))
 NEAR = sql.SQL("""

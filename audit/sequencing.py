@@ -181,7 +181,7 @@ FROM (
     SELECT event.stream, event.seq, run.id AS run, (event.seq - run.first_seq) / %s AS block,
         concat_ws(' ', event.kind, event.path, left(regexp_replace(
             substring(convert_from(event.body, 'UTF8') COLLATE "default" FROM '"data":(.*),"id":"'),
-            '\\(u[0-9a-f]{4}|.)', ' ', 'g'
+            '"sealed":"[^"]*"|\\(u[0-9a-f]{4}|.)', ' ', 'g'
         ), %s)) AS said
     FROM audit_run AS run JOIN audit_event AS event
         ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq

@@ -1,30 +1,13 @@
-"""Verifies a log from its files alone: entries, tiles, root, signatures, consistency, witnesses. Imports no Django.
+"""Verifies a log from its files alone: entries, tiles, root, signatures, consistency, witnesses. Imports no Django."""
 
-    python -m audit.verify PATH-or-URL --key VKEY [--witness VKEY ... --quorum N] [--state FILE] [--from N] [--to N]
-
-Exit codes:
-    0  everything that was asked for is verified
-    1  entries, tiles and signed root do not agree, or something is missing
-    2  wrong usage
-    3  no checkpoint, or not one that a given key signed
-    4  the log does not continue the checkpoint that was seen last: forked or rolled back
-    5  too few witnesses cosigned
-    6  the log, or the state file, could not be read or written
-"""
-
-import argparse
 import hashlib
-import os
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from audit import merkle, note, tiles
 from audit.checkpoint import Checkpoint, Opened, open_checkpoint
-from audit.cosignature import Quorum, WitnessKey
+from audit.cosignature import Quorum
 from audit.errors import (
     ForkError,
     FormatError,
@@ -37,7 +20,7 @@ from audit.errors import (
 )
 from audit.note import Signature, VerifierKey
 from audit.pruned import Gaps
-from audit.sources import Source, source
+from audit.sources import Source
 from audit.tiles import ENTRIES, WIDTH, Edge, NodeReader, Tile
 
 Progress = Callable[[int, int], None]
@@ -227,6 +210,20 @@ class Walk:
         return data
 
 
+def first_difference(source: Source, other: Source) -> int | None:
+    """The first entry in which two copies of a log differ, as far as both reach; None where they do not."""
+    sizes = [Checkpoint.parse(note.parse(one.read(tiles.CHECKPOINT))[0]).size for one in (source, other)]
+    for index in range(-(-min(sizes) // WIDTH)):
+        pair = [
+            tiles.hashes_of(tiles.read_tile(tiles.tile_of(0, index, size), one.read))
+            for one, size in zip((source, other), sizes, strict=True)
+        ]
+        for place, (ours, theirs) in enumerate(zip(*pair, strict=False)):
+            if ours != theirs:
+                return index * WIDTH + place
+    return None
+
+
 EXIT_CODES: tuple[tuple[type[LogError], int], ...] = (
     (UnreachableError, 6),
     (QuorumError, 5),
@@ -241,117 +238,7 @@ def exit_code(error: LogError) -> int:
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
 
 
-class State:
-    """The file with the checkpoint that was verified last. It is ours alone: guard it as you guard the keys."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-
-    def last(self) -> Checkpoint | None:
-        """Raises UnreachableError for a file that is not what `remember` wrote, or could not write."""
-        if self._path is None:
-            return None
-        try:
-            if not self._path.exists():
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                return None
-            return Checkpoint.parse(note.parse(self._path.read_bytes())[0])
-        except (OSError, FormatError) as error:
-            raise UnreachableError(f"the state cannot be read: {error}") from error
-
-    def remember(self, verified: Verified) -> None:
-        if self._path is None:
-            return
-        new = self._path.with_name(f"{self._path.name}.new")
-        try:
-            with new.open("wb") as file:
-                file.write(verified.opened.data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-        except OSError as error:
-            raise UnreachableError(f"the log is verified, but the state cannot be written: {error}") from error
-
-
-def policy_of(given: argparse.Namespace) -> Policy:
-    """Raises FormatError."""
-    keys = tuple(VerifierKey.parse(text) for text in note.keys_of(given.key))
-    witnesses = tuple(WitnessKey.parse(text) for text in note.keys_of(given.witness))
-    least = len(witnesses) if given.quorum is None else given.quorum
-    return Policy(given.origin or keys[-1].name, keys, Quorum(witnesses, least))
-
-
-def bar(done: int, total: int) -> None:
-    """A line on a terminal's stderr that is drawn over, some 100 times in all."""
-    step = max(1, total // 100 // WIDTH) * WIDTH
-    if done % step == 0 or done == total:
-        filled = done * 40 // total
-        sys.stderr.write(f"\r[{'#' * filled}{'.' * (40 - filled)}] {done:,} of {total:,}")
-        sys.stderr.write("\n" if done == total else "")
-
-
-def parser(prog: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog=prog,
-        description="Verifies a log from its files alone.",
-        epilog=(__doc__ or "").partition("Exit codes:")[1] + (__doc__ or "").partition("Exit codes:")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("place", help="folder or URL with checkpoint and tile/")
-    made.add_argument("--key", action="append", required=True, metavar="VKEY", help="the log's, or a file; repeat")
-    made.add_argument("--origin", help="the log's origin; else the name of its last key")
-    made.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness's key; repeat")
-    made.add_argument("--quorum", type=int, metavar="N", help="how many of them must have cosigned; else all")
-    made.add_argument("--state", type=Path, metavar="FILE", help="remembers the last checkpoint, and compares with it")
-    made.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="first entry, counted from 0")
-    made.add_argument("--to", type=int, metavar="N", help="last entry")
-    made.add_argument("--quiet", action="store_true", help="no progress bar")
-    return made
-
-
-def report(verified: Verified, seconds: float) -> str:
-    tree, span = verified.opened.checkpoint, verified.span
-    signed = ", ".join(f"{made.name}+{made.key_id.hex()}" for made in verified.opened.note.verified)
-    names = ", ".join(sorted({made.name for made in verified.cosignatures})) or "no witness"
-    since = f"continues the {verified.continues.size:,} seen last" if verified.continues else "nothing seen before"
-    what = f"entries {span.start:,} to {span.stop - 1:,} of {tree.size:,}" if span else f"no entry of {tree.size:,}"
-    gaps = verified.gaps
-    gone = f"PRUNED {gaps.entries:,} of them, all below {gaps.minimum:,}: entry {gaps.said_by} says so\n"
-    return (
-        f"VERIFIED {what} ({verified.entries / seconds:,.0f} entries/s)\n{gone if gaps.missing else ''}"
-        f"log {tree.origin}, root {tree.root.hex()}\n"
-        f"signed by {signed}; cosigned by {names}; {since}"
-    )
-
-
-def main(
-    arguments: Sequence[str] | None = None,
-    prog: str = "python -m audit.verify",
-    opened: Callable[[str], Source] = source,
-) -> int:
-    """The command line; `opened` makes a source of the place that was named. Returns the exit code."""
-    parsing = parser(prog)
-    given = parsing.parse_args(arguments)
-    try:
-        policy = policy_of(given)
-    except FormatError as error:
-        parsing.error(str(error))
-    end = None if given.to is None else given.to + 1
-    if given.first < 0 or (end is not None and end <= given.first):
-        parsing.error("--from and --to are entries, the first is 0, and --to is not before --from")
-    progress = bar if sys.stderr.isatty() and not given.quiet else None
-    state, started = State(given.state), time.perf_counter()
-    try:
-        with closing(opened(given.place)) as place:
-            verified = verify(place, policy, last=state.last(), first=given.first, end=end, progress=progress)
-        state.remember(verified)
-    except LogError as error:
-        where = f" at entry {error.index}" if isinstance(error, ProofError) and error.index is not None else ""
-        print(f"FAILED{where}: {error}", file=sys.stderr)
-        return exit_code(error)
-    print(report(verified, time.perf_counter() - started))
-    return 0
-
-
 if __name__ == "__main__":
+    from audit.verify_log import main
+
     sys.exit(main())

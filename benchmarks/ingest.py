@@ -27,7 +27,7 @@ from tests.drills.stage import REPOSITORY, standing, wait_for_web
 AGENTS = 8
 BATCH = 100
 BODY = 500
-WRITERS = (1, 8, 32)
+WRITERS, PROCESSES = (1, 8, 32), 8
 APPENDS = 4_000
 Figures = dict[str, float]
 MANY = ["SELECT", "order", "FROM", "customers", "WHERE", "shipped", "late", "warehouse", "tracking", "carrier"]
@@ -133,11 +133,11 @@ def copy_in(superuser: Any, text: bytes) -> float:
 
 def appends(writers: int) -> float:
     """Transactions a second, each of which appends one event to its writer's own stream."""
-    each = APPENDS // writers
-    argv = [sys.executable, "-m", "benchmarks.ingest", "--writer", str(each)]
+    each, processes = APPENDS // writers, min(writers, PROCESSES)
+    argv = [sys.executable, "-m", "benchmarks.ingest", "--writers", str(writers // processes), str(each)]
     started = [
         subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(writers)
+        for _ in range(processes)
     ]
     for one in started:
         assert one.stdout is not None
@@ -153,8 +153,21 @@ def appends(writers: int) -> float:
     return each * writers / (time.perf_counter() - began)
 
 
-def write(count: int) -> None:
-    """One writer's process: says when it is ready, and begins when told to."""
+def write(writers: int, count: int) -> None:
+    """One process of writers: says when they are ready, and begins when told to."""
+    ready, go = threading.Barrier(writers + 1), threading.Event()
+    threads = [threading.Thread(target=_writer, args=(count, ready, go)) for _ in range(writers)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    go.set()
+    for thread in threads:
+        thread.join()
+
+
+def _writer(count: int, ready: threading.Barrier, go: threading.Event) -> None:
     from django.db import transaction
 
     from audit import log
@@ -164,11 +177,11 @@ def write(count: int) -> None:
 
     def append() -> None:
         with transaction.atomic():
-            log.append(NewEvent("tool.call", stream, "person:p", "agent:a", {"text": "x" * 200}, agent="agent:a"))
+            log.append(NewEvent("tool.call", stream, "person:p", "agent:a", {"input": "x" * 200}, agent="agent:a"))
 
     append()
-    print("ready", flush=True)
-    sys.stdin.readline()
+    ready.wait()
+    go.wait()
     for _ in range(count):
         append()
 
@@ -202,11 +215,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--events", type=int, default=80_000)
     parser.add_argument("--senders", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--writer", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--writers", type=int, nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.senders or chosen.writer:
+    if chosen.senders or chosen.writers:
         with django():
-            print(senders(**json.load(sys.stdin))) if chosen.senders else write(chosen.writer)
+            print(senders(**json.load(sys.stdin))) if chosen.senders else write(*chosen.writers)
         return
     with standing() as stack:
         results = measure(stack, chosen.events)

@@ -169,11 +169,11 @@ def end(session: Session = None) -> None:
 def verify_log(context: typer.Context) -> None:
     """Verify a log, or an evidence file, from its files alone."""
     try:
-        from audit import verify
+        from audit import verify_log
     except ImportError as error:
         say = "verify-log is part of the whole Drawbridge, and this is the runner alone: install drawbridge."
         raise typer.BadParameter(say) from error
-    raise typer.Exit(verify.main(context.args, "drawbridge verify-log"))
+    raise typer.Exit(verify_log.main(context.args, "drawbridge verify-log"))
 
 
 def _end_without_token(client: "Client", session_id: str) -> str:

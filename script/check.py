@@ -24,6 +24,7 @@ PLACEHOLDERS = {
     "LOG_VERIFIER_KEYS": "",
     "LOG_STORE": "placeholder",
     "LOG_HEAD_STORE": "placeholder",
+    "EXPORT_FOLDER": "placeholder",
 }
 
 

@@ -22,7 +22,7 @@ from audit.models import Export
 from audit.notices import sender
 from sessions import policy
 from sessions.lifecycle.changes import demand
-from sessions.models import Agent, AgentSession, Membership, Person, Team
+from sessions.models import AgentSession, Membership, Person, Team
 from sessions.parties import viewer
 from sessions.policy import Verdict, Viewer
 
@@ -68,7 +68,8 @@ class Asked:
     def title(self) -> str:
         """For people. Not kept: names may have to be forgotten."""
         if self.kind == evidence.SESSION:
-            return f"Session {self.about} of {Agent.objects.get(agent_sessions=self.about).name}"
+            found = AgentSession.objects.select_related("agent").get(pk=self.about)
+            return f"Session of {found.agent.name}, asked for on {found.requested_at:%Y-%m-%d at %H:%M:%S} UTC"
         if self.kind == evidence.PERSON:
             return f"Everything of {Person.objects.get(pk=self.about).name}"
         return f"Team {Team.objects.get(pk=self.about).name}"

@@ -29,4 +29,5 @@ def log_environment(data: DataDir, witness_port: int) -> dict[str, str]:
         "LOG_WITNESS_QUORUM": "1",
         "WITNESS_PORT": str(witness_port),
         "ARCHIVE_STORE": str(data.path("archive")),
+        "EXPORT_FOLDER": str(data.path("exports")),
     }

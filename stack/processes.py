@@ -11,8 +11,8 @@ from stack.process import Command
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKER = ("-A", "webapp", "worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
 WEB = ("webapp.asgi:application", "--host", "{host}", "--port", "{port}", "--no-access-log")
-WITNESS = ("--folder", "{data}/witness", "--key", "{data}/secrets/witness-key", "--log", "{data}/log.vkeys")
-WITNESS += ("--listen", "127.0.0.1:{witness}")
+WITNESS_KEYS = ("--key", "{data}/secrets/witness-key", "--log", "{data}/log.vkeys")
+WITNESS = ("--folder", "{data}/witness", *WITNESS_KEYS, "--listen", "127.0.0.1:{witness}")
 WARNINGS = ("--loglevel", "WARNING")
 
 
@@ -33,7 +33,7 @@ class Process:
 PROCESSES = (
     Process("web", "uvicorn", (*WEB, "--timeout-graceful-shutdown", "5")),
     Process("worker-revoke", "celery", (*WORKER, "-Q", "revoke", "-n", "revoke@%h", *WARNINGS)),
-    Process("worker-issue", "celery", (*WORKER, "-Q", "issue,sweep", "-n", "issue@%h", *WARNINGS)),
+    Process("worker-issue", "celery", (*WORKER, "-Q", "issue,sweep,log", "-n", "issue@%h", *WARNINGS)),
     Process("beat", "celery", ("-A", "webapp", "beat", "-s", "{data}/beat-schedule", *WARNINGS)),
     Process("integrator", "manage", ("integrate",), "DATABASE_INTEGRATOR_URL"),
     Process("witness", "audit.witness", WITNESS),

@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from celery.schedules import crontab
 
 from webapp import environment as env
 
@@ -126,6 +127,10 @@ ARCHIVE_STORE = env.text("ARCHIVE_STORE", "")
 ARCHIVE_RETAIN_DAYS = env.number("ARCHIVE_RETAIN_DAYS", 400, least=1)
 LOG_RETAIN_DAYS = env.number("LOG_RETAIN_DAYS", 400, least=1)
 TIMESTAMP_URL = env.text("TIMESTAMP_URL", "")
+# Evidence files wait here for a day, for whoever asked for them; every web process and worker sees the same folder.
+EXPORT_FOLDER = env.text("EXPORT_FOLDER")
+SIEM_WEBHOOK_URL = env.text("SIEM_WEBHOOK_URL", "")
+SIEM_WEBHOOK_SECRET = env.text("SIEM_WEBHOOK_SECRET", "")
 
 ROTATION_OVERLAP_S = env.number("ROTATION_OVERLAP_S", 60, least=1)
 
@@ -149,9 +154,19 @@ CELERY_TASK_ROUTES = {
     "sessions.tasks.mint": {"queue": "issue"},
     "sessions.tasks.revoke": {"queue": "revoke"},
     "sessions.tasks.sweep": {"queue": "sweep"},
+    "sessions.export_tasks.*": {"queue": "log"},
+    "audit.*": {"queue": "log"},
 }
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sessions.tasks.sweep", "schedule": 1.0, "options": {"expires": 2.0}},
+    "exports": {"task": "sessions.export_tasks.tidy", "schedule": 60.0, "options": {"expires": 50.0}},
+    "siem": {"task": "audit.siem_tasks.deliver", "schedule": 5.0, "options": {"expires": 5.0}},
+    "archive": {"task": "audit.tasks.archive_segments", "schedule": crontab(minute=7), "options": {"expires": 3000}},
+    "archive-check": {
+        "task": "audit.tasks.check_archive",
+        "schedule": crontab(hour=3, minute=23),
+        "options": {"expires": 36000},
+    },
 }
 
 # People sign in with a password and, where they set it up, TOTP.

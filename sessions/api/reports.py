@@ -26,6 +26,7 @@ KIND = re.compile(r"(?:agent|tool|db|file|http|process)(?:\.[a-z][a-z0-9_]*){1,3
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 _KEY = re.compile(r"(?=(db[ksd])_[0-9A-Za-z]{38})")
 _KEY_LENGTH = 42
+_MARKS = ("dbk_", "dbs_", "dbd_")
 
 
 class BadEvent(Exception):
@@ -124,8 +125,10 @@ def _data(value: object) -> Mapping[str, Any]:
 def _deeper(value: object, left: int) -> bool:
     if not isinstance(value, dict | list):
         return False
-    inner = value.values() if isinstance(value, dict) else value
-    return left == 0 or any(_deeper(one, left - 1) for one in inner)
+    for one in value.values() if isinstance(value, dict) else value:
+        if isinstance(one, dict | list) and (left == 1 or _deeper(one, left - 1)):
+            return True
+    return False
 
 
 def _check_body(event: NewEvent) -> None:
@@ -143,6 +146,8 @@ def _check_body(event: NewEvent) -> None:
 
 def holds_key(text: str) -> bool:
     """Whether one of our own keys stands anywhere in the text."""
+    if not any(mark in text for mark in _MARKS):
+        return False
     return any(
         tokens.well_formed(text[match.start() : match.start() + _KEY_LENGTH], match[1]) for match in _KEY.finditer(text)
     )

@@ -23,6 +23,8 @@ from sessions.parties import viewer
 
 LONGEST_REASON = 500
 HOLDS_LOCK = 0x68_6F_6C_64
+# A step of pruning keeps holds from being placed while it lasts: a second or two. A hold waits for it.
+PATIENCE = "30s"
 
 
 @transaction.atomic(durable=True)
@@ -122,6 +124,7 @@ def _forget_sign_ins(person: Person) -> None:
 def _lock_holds() -> None:
     """Whoever places a hold and whoever erases wait for each other."""
     with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [PATIENCE])
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [HOLDS_LOCK])
 
 

@@ -62,7 +62,7 @@ def allow(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agent_sessions", "0003_frozen"), ("audit", "0006_personal")]
+    dependencies = [("agent_sessions", "0003_frozen"), ("audit", "0005_personal")]
 
     operations = [
         migrations.AddField("person", "erased_at", models.DateTimeField(null=True)),

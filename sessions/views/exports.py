@@ -4,7 +4,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from asgiref.sync import sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotFound, StreamingHttpResponse
@@ -168,9 +168,13 @@ def _taken(request: HttpRequest, export_id: uuid.UUID) -> tuple[Export, Path]:
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:
     await give_back()
-    file = await sync_to_async(path.open, thread_sensitive=False)("rb")
+    file = await sync_to_async(_opened, thread_sensitive=False)(path)
     try:
         while piece := await sync_to_async(file.read, thread_sensitive=False)(CHUNK):
             yield piece
     finally:
         file.close()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")

@@ -104,8 +104,8 @@ def test_a_run_gets_its_place_once(committed: None, stack) -> None:  # type: ign
     stream = uuid.uuid4()
     with transaction.atomic():
         log.append(event(stream))
-    with stack.postgres.connect("drawbridge") as superuser:
-        superuser.execute("UPDATE audit_run SET first_leaf = %s WHERE stream = %s", [stream.int % 10**15, stream])
+    with stack.postgres.connect("drawbridge") as superuser, superuser.transaction(force_rollback=True):
+        superuser.execute("UPDATE audit_run SET first_leaf = %s WHERE stream = %s", [2**60, stream])
         with pytest.raises(Exception, match="append-only"):
             superuser.execute("UPDATE audit_run SET first_leaf = 6 WHERE stream = %s", [stream])
 

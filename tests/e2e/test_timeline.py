@@ -128,7 +128,7 @@ def test_proof_by_a_key_that_is_not_the_logs_does_not_check(page: Page) -> None:
 
 
 def test_browser_without_ed25519_says_that_it_did_not_check(page: Page) -> None:
-    page.evaluate("crypto.subtle.importKey = () => Promise.reject(new Error('unknown'))")
+    page.evaluate("() => { crypto.subtle.importKey = () => Promise.reject(new Error('unknown')); }")
     open_newest(page)
     expect(page.locator("[data-verdict]")).to_have_text("not checked by this browser")
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit.errors import LogError
-from audit.integrator import Integrator, publisher
+from audit.integrator import Integrator, Pruning, publisher
 from webapp import environment as env
 
 
@@ -23,6 +23,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         integrator = Integrator(publisher(env.text("LOG_SIGNING_KEYS")), stop, lambda line: self.stdout.write(line))
         if not options["once"]:
+            Pruning(stop).start()
             integrator.run()
             return
         try:

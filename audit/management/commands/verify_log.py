@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from audit import comparison, verify
+from audit import comparison, verify_log
 from audit.checkpoint import open_checkpoint
 from audit.errors import LogError, ProofError
 from audit.note import VerifierKey
@@ -14,6 +14,7 @@ from audit.sources import Source, source
 from audit.stores import SCHEME, tile_store
 from audit.tile_store import TileStore
 from audit.tiles import CHECKPOINT
+from audit.verify import exit_code
 
 
 class Stored:
@@ -37,6 +38,7 @@ class Command(BaseCommand):
         parser.add_argument("place", nargs="?", default=settings.LOG_STORE, help="the files; else LOG_STORE")
         parser.add_argument("--key", action="append", default=[], metavar="VKEY", help="else LOG_VERIFIER_KEYS")
         parser.add_argument("--state", metavar="FILE", help="remembers the last checkpoint, and compares with it")
+        parser.add_argument("--against", metavar="PLACE", help="an older copy of the files: names what was hashed anew")
         parser.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="first entry")
         parser.add_argument("--to", type=int, metavar="N", help="last entry; the database is compared up to the end")
         parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -44,7 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         keys = options["key"] or settings.LOG_VERIFIER_KEYS
-        code = verify.main(_arguments(options, keys), "manage.py verify_log", opened)
+        code = verify_log.main(_arguments(options, keys), "manage.py verify_log", opened)
         if not code and not options["files_only"]:
             code = self._compare(options["place"], keys, options["first"], options["quiet"])
         if code:
@@ -52,7 +54,7 @@ class Command(BaseCommand):
 
     def _compare(self, place: str, keys: list[str], first: int, quiet: bool) -> int:
         files = opened(place)
-        progress = verify.bar if sys.stderr.isatty() and not quiet else None
+        progress = verify_log.bar if sys.stderr.isatty() and not quiet else None
         try:
             known = [VerifierKey.parse(key) for key in keys]
             tree = open_checkpoint(files.read(CHECKPOINT), settings.LOG_ORIGIN, known).checkpoint
@@ -60,7 +62,7 @@ class Command(BaseCommand):
         except LogError as error:
             where = f" at entry {error.index}" if isinstance(error, ProofError) and error.index is not None else ""
             self.stderr.write(f"FAILED{where}: {error}")
-            return verify.exit_code(error)
+            return exit_code(error)
         self.stdout.write(f"VERIFIED the database's {done:,} rows against the log")
         return 0
 
@@ -73,7 +75,7 @@ def _arguments(options: dict[str, Any], keys: list[str]) -> list[str]:
         given += ["--witness", witness["key"]]
     if settings.LOG_WITNESSES:
         given += ["--quorum", str(settings.LOG_WITNESS_QUORUM)]
-    for name in ("to", "state"):
+    for name in ("to", "state", "against"):
         if options[name] is not None:
             given += [f"--{name}", str(options[name])]
     return given + (["--quiet"] if options["quiet"] else [])

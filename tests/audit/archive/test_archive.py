@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit import archive as archives
-from audit import verify
+from audit import verify_log
 from audit.archive import LEAST, LONGEST, Reach, find, reach
 from audit.archive_manifest import Manifest, Span
 from audit.archive_store import ArchiveStore, FolderArchive, Kept, RetentionError
@@ -109,7 +109,7 @@ def test_a_segment_verifies_with_the_verifier_that_auditors_use(folder: FolderAr
         place = str(tmp_path / "archive" / manifest.span.folder)
         state = str(tmp_path / "state")
         arguments = [place, "--key", str(KEY.verifier), "--from", first, "--to", last, "--state", state, "--quiet"]
-        assert verify.main(arguments) == 0
+        assert verify_log.main(arguments) == 0
     assert spans([manifest]) == [(512, 1024)]
 
 

@@ -89,11 +89,18 @@ def write(
     items: Sequence[Item] | None = None,
     narrate: Callable[[Sequence[Item]], Sequence[Line]] = told,
     timestamp: bytes | None = None,
+    timestamp_said: Mapping[str, str] | None = None,
     **changes: Any,
 ) -> Manifest:
     """An evidence file of all items of a log, or of those given."""
     signed = log.signed()
-    made = EvidenceZip(manifest(signed, **changes), signed, Around(timestamp, ["log key"]), narrate, path.parent)
+    made = EvidenceZip(
+        manifest(signed, timestamp=timestamp_said, **changes),
+        signed,
+        Around(timestamp, ["log key"]),
+        narrate,
+        path.parent,
+    )
     pages = [log.items() if items is None else list(items)]
     path.write_bytes(b"".join(made.chunks(pages)))
     return made.manifest

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from audit import pruned, verify
+from audit import pruned, verify, verify_log
 from audit.errors import ProofError
 from audit.sources import Folder
 from audit.tiles import ENTRIES, Tile
@@ -46,7 +46,7 @@ def test_log_that_is_whole_has_no_gaps(tmp_path: Path) -> None:
 
 def test_report_says_what_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = log_with(tmp_path, entry())
-    assert verify.main([str(log.folder), "--key", str(KEY.verifier)]) == 0
+    assert verify_log.main([str(log.folder), "--key", str(KEY.verifier)]) == 0
     assert "PRUNED 512 of them, all below 512: entry 700 says so" in capsys.readouterr().out
 
 

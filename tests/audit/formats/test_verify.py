@@ -16,7 +16,8 @@ from audit.cosignature import Cosigner
 from audit.errors import ForkError, ProofError
 from audit.note import SigningKey
 from audit.sources import Folder
-from audit.verify import Policy, main
+from audit.verify import Policy
+from audit.verify_log import main
 from tests.audit.formats.logs import KEY, ORIGIN, Log, entries_of
 
 SIZE = 1000

@@ -82,7 +82,7 @@ def test_released_entries_go_with_the_next_run(aged: Aged, two: Two) -> None:
     retention.prune()
     release(aged, hold)
     assert retention.prune() == said()[0]["held"]
-    assert [(one["first"], one["end"], one["minimum"]) for one in said()[1:]] == [(0, 256, 512), (256, 512, 512)]
+    assert [(one["first"], one["end"], one["minimum"]) for one in said()[1:]] == [(0, 512, 512)]
     assert aged.bundles()[0] == "002"
     aged.grow()
     assert aged.verified().gaps.entries == 512

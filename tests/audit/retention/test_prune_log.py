@@ -1,12 +1,14 @@
 """The command: what it says, and the code that it ends with."""
 
+import threading
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from audit import retention, retention_tasks
+from audit import retention
+from audit.integrator import Pruning
 from audit.models import Pruned
 from tests.audit.retention.conftest import Aged, Two
 
@@ -47,6 +49,6 @@ def test_what_the_database_refuses_is_said(aged: Aged, two: Two, monkeypatch: py
     assert caught.value.returncode == 1
 
 
-def test_task_prunes(aged: Aged, two: Two) -> None:
-    retention_tasks.prune_log()
+def test_the_integrator_prunes(aged: Aged, two: Two) -> None:
+    Pruning(threading.Event())._prune()
     assert Pruned.objects.get().minimum == 512

@@ -143,7 +143,7 @@ def test_chart_draws_bars_links_and_a_table(charted):
     assert (html.count('class="bar"'), html.count('class="bar is-refused"')) == (9, 1)
     assert f"/sessions/{charted}/?since=2026-11-25T08%3A00%3A00Z&amp;until=2026-11-25T08%3A00%3A20Z" in html
     assert '<th scope="row">tool calls</th><td>1 <b>(1)</b></td>' in html
-    assert 'data-since="1764057600" data-step="5"' in html
+    assert 'data-since="1795593600" data-step="5"' in html
 
 
 def test_links_of_the_chart_keep_the_other_filters(charted):

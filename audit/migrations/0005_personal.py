@@ -17,12 +17,12 @@ SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$ SELECT $1 $
 REVOKE ALL ON FUNCTION audit_belongs(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit_belongs(uuid) TO %(app)s, %(integrator)s;
 
--- Whether a hold covers an event: its stream belongs to what is held, or it names it.
-CREATE FUNCTION audit_held(stream uuid, body bytea) RETURNS boolean LANGUAGE sql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$
+-- Whether a hold covers an event: it names what is held, or its stream belongs to that.
+CREATE FUNCTION audit_held(stream uuid, body bytea) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (
-        SELECT FROM audit_hold AS hold WHERE hold.released_at IS NULL
-            AND (hold.value IN (SELECT audit_belongs($1)) OR position(convert_to(hold.value::text, 'UTF8') IN $2) > 0)
+        SELECT FROM public.audit_hold AS hold WHERE hold.released_at IS NULL
+            AND (position(convert_to(hold.value::text, 'UTF8') IN $2) > 0
+                OR hold.value IN (SELECT public.audit_belongs($1)))
     )
 $$;
 
@@ -41,19 +41,17 @@ $$;
 PRUNING = """
 INSERT INTO audit_pruned (id, minimum) VALUES (1, 0);
 
-CREATE FUNCTION audit_may_go(stream uuid, seq bigint, body bytea) RETURNS boolean LANGUAGE sql STABLE
-SET search_path = pg_catalog, public, pg_temp AS $$
-    SELECT $1 <> '%(log)s' AND NOT audit_held($1, $3) AND EXISTS (
-        SELECT FROM audit_run AS run WHERE run.stream = $1 AND run.first_seq <= $2 AND run.last_seq >= $2
-            AND run.first_leaf + $2 - run.first_seq < (SELECT minimum FROM audit_pruned)
-    )
-$$;
-
 CREATE FUNCTION audit_event_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    leaf bigint;
 BEGIN
-    IF TG_OP = 'DELETE' AND audit_may_go(OLD.stream, OLD.seq, OLD.body) THEN
-        RETURN OLD;
+    IF TG_OP = 'DELETE' AND OLD.stream <> '%(log)s' THEN
+        SELECT run.first_leaf + OLD.seq - run.first_seq INTO leaf FROM audit_run AS run
+            WHERE run.stream = OLD.stream AND run.first_seq <= OLD.seq ORDER BY run.first_seq DESC LIMIT 1;
+        IF leaf < (SELECT minimum FROM audit_pruned) AND NOT audit_held(OLD.stream, OLD.body) THEN
+            RETURN OLD;
+        END IF;
     END IF;
     RAISE EXCEPTION 'the log is append-only: %% of %% is refused', TG_OP, TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege';
@@ -88,30 +86,39 @@ BEGIN
     IF past > (SELECT published_size FROM audit_head) THEN
         PERFORM audit_refuse('the log is not signed for up to entry ' || past);
     END IF;
-    IF past > lowest AND (SELECT count(*) FROM audit_at(lowest, past)) <> past - lowest THEN
+    CREATE TEMPORARY TABLE audit_going ON COMMIT DROP AS
+        WITH entry AS MATERIALIZED (SELECT * FROM audit_at(first, past)),
+        hold AS MATERIALIZED (
+            SELECT id, value, convert_to(value::text, 'UTF8') AS name FROM audit_hold WHERE released_at IS NULL
+        ),
+        stream_hold AS MATERIALIZED (
+            SELECT one.stream, array_agg(hold.id) AS ids
+            FROM (SELECT DISTINCT stream FROM entry) AS one, LATERAL audit_belongs(one.stream) AS owner
+            JOIN hold ON hold.value = owner GROUP BY one.stream
+        )
+        SELECT entry.leaf, entry.id, entry.stream, entry.seq, entry.recorded_at, entry.stream = '%(log)s' AS own,
+            coalesce(stream_hold.ids, '{}') || ARRAY(
+                SELECT hold.id FROM hold WHERE position(hold.name IN entry.body) > 0
+            ) AS held_by
+        FROM entry LEFT JOIN stream_hold ON stream_hold.stream = entry.stream;
+    IF past > lowest AND (SELECT count(*) FROM audit_going WHERE leaf >= lowest) <> past - lowest THEN
         PERFORM audit_refuse('entries between ' || lowest || ' and ' || past || ' are missing already');
     END IF;
-    IF EXISTS (SELECT FROM audit_at(first, past) AS entry WHERE entry.recorded_at > now() - interval '30 days') THEN
+    IF EXISTS (SELECT FROM audit_going WHERE recorded_at > now() - interval '30 days') THEN
         PERFORM audit_refuse('some of the entries are younger than thirty days');
     END IF;
     INSERT INTO audit_leftbundle (index) SELECT generate_series(lowest / 256, past / 256 - 1) ON CONFLICT DO NOTHING;
     UPDATE audit_pruned SET minimum = greatest(lowest, past);
 
-    CREATE TEMPORARY TABLE audit_going ON COMMIT DROP AS
-        SELECT entry.id, entry.stream, entry.seq, entry.stream = '%(log)s' AS own,
-            audit_held(entry.stream, entry.body) AS held FROM audit_at(first, past) AS entry;
-    SELECT coalesce(array_agg(DISTINCT hold.id), '{}') INTO holds
-        FROM audit_at(first, past) AS entry JOIN audit_hold AS hold ON hold.released_at IS NULL
-            AND (hold.value IN (SELECT audit_belongs(entry.stream))
-                OR position(convert_to(hold.value::text, 'UTF8') IN entry.body) > 0);
     DELETE FROM audit_event AS event USING audit_going AS going
-        WHERE event.id = going.id AND NOT going.own AND NOT going.held;
+        WHERE event.id = going.id AND NOT going.own AND going.held_by = '{}';
     GET DIAGNOSTICS pruned = ROW_COUNT;
-    SELECT count(*) FILTER (WHERE going.held AND NOT going.own), count(*) FILTER (WHERE going.own)
-        INTO held, own FROM audit_going AS going;
+    SELECT count(*) FILTER (WHERE going.held_by <> '{}' AND NOT going.own), count(*) FILTER (WHERE going.own),
+        coalesce((SELECT array_agg(DISTINCT one) FROM audit_going, unnest(held_by) AS one WHERE NOT audit_going.own), '{}')
+        INTO held, own, holds FROM audit_going AS going;
     -- What pages search and count by goes with the last event that it tells of.
     FOR gone IN SELECT going.stream, min(going.seq) AS low, max(going.seq) AS high
-        FROM audit_going AS going WHERE NOT going.own AND NOT going.held GROUP BY going.stream
+        FROM audit_going AS going WHERE NOT going.own AND going.held_by = '{}' GROUP BY going.stream
     LOOP
         DELETE FROM audit_block AS block WHERE block.stream = gone.stream AND block.first_seq <= gone.high
             AND block.last_seq >= gone.low AND NOT EXISTS (SELECT FROM audit_event AS event
@@ -185,7 +192,7 @@ def restrict(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0005_exports")]
+    dependencies = [("audit", "0004_exports")]
 
     operations = [
         migrations.CreateModel(
