@@ -31,7 +31,7 @@ from sessions.views.fleet import Wanted
 logger = structlog.get_logger()
 
 # What comes just after a look is shown within a second.
-PACE_S = 0.8
+PACE_S = 0.7
 # For so long after an event its density may still be on its way.
 SETTLES = timedelta(seconds=5)
 
