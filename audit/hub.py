@@ -88,8 +88,14 @@ class Hub:
         elif message["type"] == "pmessage":
             channel = message["channel"]
             assert isinstance(channel, bytes)
-            for waiter in self._waiters.get(channel.decode().removeprefix(notices.PREFIX), ()):
-                waiter.wake()
+            topic = channel.decode().removeprefix(notices.PREFIX)
+            self._wake(topic)
+            if topic.startswith(notices.STREAM):
+                self._wake(notices.EVENTS)
+
+    def _wake(self, topic: str) -> None:
+        for waiter in self._waiters.get(topic, ()):
+            waiter.wake()
 
     def _wake_all(self) -> None:
         for waiters in self._waiters.values():

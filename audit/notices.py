@@ -21,6 +21,9 @@ logger = structlog.get_logger()
 
 PREFIX = "drawbridge:"
 FLEET = "fleet"
+# What is published for any stream wakes whoever waits for this, too. Nobody publishes it.
+STREAM = "stream:"
+EVENTS = f"{STREAM}*"
 _LONGEST_QUEUE = 10_000
 _SILENT_S = 1.0
 
@@ -78,7 +81,7 @@ def client() -> redis.Redis:
 
 def stream_topic(stream: uuid.UUID) -> str:
     """For those who show each event."""
-    return f"stream:{stream}"
+    return f"{STREAM}{stream}"
 
 
 def state_topic(stream: uuid.UUID) -> str:

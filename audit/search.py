@@ -85,6 +85,11 @@ def following(stream: uuid.UUID, seq: int, count: int) -> list[Row]:
     return [Row(*row) for row in rows]
 
 
+def newest(streams: Sequence[uuid.UUID]) -> list[Row]:
+    """The last event of each stream that has one."""
+    return [Row(*row) for row in _run(NEWEST, streams=list(streams), floors=[floor(stream) for stream in streams])]
+
+
 def distinct(stream: uuid.UUID, column: str, most: int) -> list[str]:
     """Up to `most` values of kind, host or actor in a stream; each costs one look into the index."""
     statement = DISTINCT.format(column=sql.Identifier(column))
@@ -277,6 +282,11 @@ COLUMNS = sql.SQL("id, stream, seq, kind, outcome, occurred_at, recorded_at, act
 FOLLOWING = sql.SQL(
     "SELECT {columns} FROM audit_event WHERE stream = %(stream)s AND id >= %(floor)s AND seq > %(seq)s "
     "ORDER BY seq LIMIT %(count)s"
+).format(columns=COLUMNS)
+NEWEST = sql.SQL(
+    "SELECT event.* FROM unnest(%(streams)s::uuid[], %(floors)s::uuid[]) AS asked (stream, floor) "
+    "JOIN audit_stream AS known ON known.id = asked.stream CROSS JOIN LATERAL (SELECT {columns} FROM audit_event "
+    "WHERE stream = asked.stream AND id >= asked.floor AND seq = known.last_seq) AS event"
 ).format(columns=COLUMNS)
 CONDITIONS = {
     "outcome": sql.SQL("outcome = %(outcome)s"),

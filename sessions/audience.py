@@ -55,6 +55,18 @@ _ALIKE = """
 """
 
 
+_ROLES = """
+    SELECT asked.place, membership.team_id, membership.role
+    FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::uuid[], string_to_array(%s, ','))
+        WITH ORDINALITY AS asked (key, person_id, password, place)
+    JOIN django_session AS opened ON opened.session_key = asked.key AND opened.expire_date > now()
+    JOIN agent_sessions_person AS person ON person.id = asked.person_id AND person.is_active
+        AND encode(sha256(convert_to(person.password, 'UTF8')), 'hex') = asked.password
+    LEFT JOIN agent_sessions_membership AS membership
+        ON membership.person_id = person.id AND membership.ended_at IS NULL
+"""
+
+
 @dataclass(frozen=True)
 class Alike:
     """Viewers whom the policy cannot tell apart, by their places among the asked; `viewer` is one of them."""
@@ -85,6 +97,24 @@ def who_may_see(agent_session: AgentSession, sign_ins: Sequence[SignIn]) -> Iter
         viewer = Viewer(uuid.UUID(person), {team: frozenset(roles)})
         if policy.may_see(viewer, team):
             yield Alike(viewer, [place - 1 for place in places])
+
+
+def viewers(sign_ins: Sequence[SignIn]) -> list[Viewer | None]:
+    """Each with the roles that they have now, in the order of the asked; None whose sign-in does not hold."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ROLES, _asked(sign_ins))
+        rows = cursor.fetchall()
+    held: dict[int, dict[uuid.UUID, set[str]]] = {}
+    for place, team, role in rows:
+        roles = held.setdefault(place - 1, {})
+        if team is not None:
+            roles.setdefault(team, set()).add(role)
+    return [
+        Viewer(uuid.UUID(one.person), {team: frozenset(roles) for team, roles in held[place].items()})
+        if place in held
+        else None
+        for place, one in enumerate(sign_ins)
+    ]
 
 
 def digest(password: str) -> str:

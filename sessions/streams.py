@@ -7,7 +7,9 @@ once they are signed out or have lost their role.
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import close_old_connections
@@ -17,18 +19,31 @@ from django.views.decorators.http import require_GET
 from audit import notices, sse
 from audit.hub import hub
 from audit.timeline import Filters
-from sessions import audience
+from sessions import audience, fleet_watch
 from sessions.audience import Gone as Gone
 from sessions.audience import SignIn
 from sessions.broadcast import Place, watching
 from sessions.broadcast import in_thread as in_thread
+from sessions.fleet_watch import Watcher
 from sessions.look import authorise
 from sessions.models import Person
+from sessions.views.fleet import Wanted
 from sessions.views.inbox import render_inbox
 from sessions.views.session_list import render_session_rows
 
 HEARTBEAT_S = 15.0
 LONGEST_S = 600.0
+
+
+W = TypeVar("W", contravariant=True)
+
+
+class Shared(Protocol[W]):
+    """What does the looking for many viewers. `next_for` answers what is new for one of them; raises Gone."""
+
+    @property
+    def over(self) -> bool: ...
+    async def next_for(self, viewer: W, /) -> bytes: ...
 
 
 async def give_back() -> None:
@@ -66,13 +81,21 @@ async def session_stream(request: HttpRequest, session_id: uuid.UUID) -> Streami
         # Answered here: Django renders a raised Http404 in a pool's thread, which would keep its connection.
         return HttpResponseNotFound("Not found.", content_type="text/plain")
     place = Place(sign_in, _cursor(request))
-    return sse.response(_broadcast(session_id, Filters.from_query(request.GET.dict()), place))
+    shared = watching(session_id, Filters.from_query(request.GET.dict()), place, HEARTBEAT_S)
+    return sse.response(_shared(shared, place))
 
 
 @require_GET
 async def inbox_stream(request: HttpRequest) -> StreamingHttpResponse:
     await give_back()
     return sse.response(_looks(FragmentWatch(SignIn.of(request), render_inbox)))
+
+
+@require_GET
+async def fleet_stream(request: HttpRequest) -> StreamingHttpResponse:
+    await give_back()
+    watcher = Watcher(SignIn.of(request), Wanted.from_query(request.GET.dict()))
+    return sse.response(_shared(fleet_watch.watching(watcher, HEARTBEAT_S), watcher))
 
 
 @require_GET
@@ -100,15 +123,15 @@ class FragmentWatch:
         return sse.frame("fragment", html) + sse.HEARTBEAT
 
 
-async def _broadcast(session_id: uuid.UUID, filters: Filters, place: Place) -> AsyncIterator[bytes]:
+async def _shared(entered: AbstractContextManager[Shared[W]], viewer: W) -> AsyncIterator[bytes]:
     """Ten minutes at most, after which the browser comes back by itself. Each wait lasts one heartbeat at most."""
     ends = time.monotonic() + LONGEST_S - HEARTBEAT_S
     await leave_thread()
     yield sse.RETRY
-    with watching(session_id, filters, place, HEARTBEAT_S) as shared:
+    with entered as shared:
         while not shared.over and time.monotonic() < ends:
             try:
-                news = await shared.next_for(place)
+                news = await shared.next_for(viewer)
             except Gone:
                 yield sse.frame("bye", "")
                 return

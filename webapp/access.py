@@ -32,6 +32,8 @@ ACCESS: dict[str, Who] = {
     "inbox": Who.PERSON,
     "inbox-stream": Who.PERSON,
     "device": Who.PERSON,
+    "fleet": Who.PERSON,
+    "fleet-stream": Who.PERSON,
     "session-list": Who.PERSON,
     "session-list-stream": Who.PERSON,
     "session": Who.PERSON,

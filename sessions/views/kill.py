@@ -14,7 +14,8 @@ from django.views.decorators.http import require_POST
 from sessions import lifecycle, revoking
 from sessions.errors import LifecycleError
 from sessions.models import Revocation
-from sessions.views import lookup, session
+from sessions.views import fleet, lookup, session
+from sessions.views.fleet import Wanted
 from sessions.views.lookup import PageRequest
 from sessions.views.refusal import status_of
 from sessions.views.session_list import render_row
@@ -57,10 +58,12 @@ def _insist(act: Callable[[], object]) -> None:
 
 
 def _fragment(request: PageRequest, session_id: uuid.UUID, refused: LifecycleError | None) -> str:
-    """What the button stands in: the session's panel, or its row in a list."""
+    """What the button stands in: the session's panel, its lane in the fleet, or its row in a list."""
     token = get_token(request)
     if request.htmx.target == "panel":
         return session.render_panel(session_id, request.user, token, refused)
+    if request.htmx.target == fleet.lane_id(session_id):
+        return fleet.render_one(request.user, session_id, Wanted.from_url(request.htmx.current_url or ""), token)
     return render_row(request.user, lookup.agent_session(request.user, session_id), token)
 
 

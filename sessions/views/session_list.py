@@ -51,12 +51,12 @@ class Wanted:
     def from_query(cls, query: Mapping[str, str]) -> "Wanted":
         return cls(
             state=query.get("state", "") if query.get("state") in State.values else "",
-            agent=_uuid(query.get("agent", "")),
-            person=_uuid(query.get("person", "")),
-            profile=_uuid(query.get("profile", "")),
+            agent=uuid_or_nothing(query.get("agent", "")),
+            person=uuid_or_nothing(query.get("person", "")),
+            profile=uuid_or_nothing(query.get("profile", "")),
             q=query.get("q", "").replace("\0", "").strip()[:100],
             live=query.get("live") == "1",
-            before=_uuid(query.get("before", "")),
+            before=uuid_or_nothing(query.get("before", "")),
         )
 
     @cached_property
@@ -120,20 +120,27 @@ def render_row(person: Person, agent_session: AgentSession, csrf_token: str = ""
 
 def rows_of(watcher: Viewer, sessions: Iterable[AgentSession]) -> list[Row]:
     sessions = list(sessions)
-    ends: dict[uuid.UUID, list[Credential]] = {one.pk: [] for one in sessions if one.state == State.ENDED}
-    for credential in Credential.objects.filter(agent_session__in=ends).select_related("revocation"):
-        ends[credential.agent_session_id].append(credential)
+    verdicts = verdicts_of(sessions)
     return [
         Row(
             agent_session=one,
             kill=policy.may_kill(watcher, one.team_id, one.person_id) if one.live else panel.NOT_ASKED,
-            verdicts=panel.verdicts(one, ends[one.pk]) if ends.get(one.pk) else None,
+            verdicts=verdicts.get(one.pk),
         )
         for one in sessions
     ]
 
 
-def _uuid(text: str) -> str:
+def verdicts_of(sessions: Iterable[AgentSession]) -> dict[uuid.UUID, Verdicts]:
+    """What became of the credentials of those that are over, and had some; one query."""
+    over = {one.pk: one for one in sessions if one.state == State.ENDED}
+    held: dict[uuid.UUID, list[Credential]] = {}
+    for credential in Credential.objects.filter(agent_session__in=over).select_related("revocation"):
+        held.setdefault(credential.agent_session_id, []).append(credential)
+    return {pk: panel.verdicts(over[pk], credentials) for pk, credentials in held.items()}
+
+
+def uuid_or_nothing(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
