@@ -27,6 +27,8 @@ PERSON_LEAVES: dict[str, Callable[[factories.World, httpx.Client], object]] = {
     "signs out": lambda world, http: sign_out(http),
     "is deactivated": lambda world, http: Person.objects.filter(pk=world.auditor.pk).update(is_active=False),
 }
+# The chart and the panel.
+FRAGMENTS = ["fragment", "fragment"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ def first_look(answer: httpx.Response) -> list[Frame]:
     return [frame for frame in seen if frame.event]
 
 
+def opening(received: Iterator[Frame]) -> list[str]:
+    """What a stream begins with, where nothing is to be caught up with."""
+    return [next(frame for frame in received if frame.event).event for _ in FRAGMENTS]
+
+
 @pytest.mark.parametrize(
     ("query", "headers", "expected"),
     [
@@ -124,14 +131,14 @@ def test_a_stream_replays_what_comes_after_the_viewers_position(
         seen = first_look(answer)
     assert answer.headers["Content-Type"] == "text/event-stream"
     assert [int(frame.id) for frame in seen if frame.event == "row"] == expected
-    assert [frame.event for frame in seen if frame.event != "row"] == ["fragment"]
+    assert [frame.event for frame in seen if frame.event != "row"] == FRAGMENTS
 
 
 def test_new_events_follow_the_replay(server: str, world: factories.World, watched: AgentSession) -> None:
     path = f"/sessions/{watched.id}/stream?after=8"
     with client(server, world.auditor) as http, http.stream("GET", path) as answer:
         received = frames(answer)
-        assert next(frame for frame in received if frame.event).event == "fragment"
+        assert opening(received) == FRAGMENTS
         append(watched, ["db.statement", "file.read"])
         rows = [next(frame for frame in received if frame.event == "row") for _ in range(2)]
     assert [row.id for row in rows] == ["9", "10"]
@@ -151,7 +158,7 @@ def test_a_viewer_who_may_not_see_it_any_more_is_sent_away(
     path = f"/sessions/{watched.id}/stream?after=8"
     with client(server, world.auditor) as http, http.stream("GET", path) as answer:
         received = frames(answer)
-        assert next(frame for frame in received if frame.event).event == "fragment"
+        assert opening(received) == FRAGMENTS
         leave(world, http)
         append(watched, ["db.statement"])
         rest = list(received)
@@ -184,7 +191,7 @@ def test_a_stream_ends_by_itself(
     monkeypatch.setattr(streams, "LONGEST_S", 0.5)
     path = f"/sessions/{watched.id}/stream?after=8"
     with client(server, world.auditor) as http, http.stream("GET", path) as answer:
-        assert [frame.event for frame in frames(answer) if frame.event] == ["fragment"]
+        assert [frame.event for frame in frames(answer) if frame.event] == FRAGMENTS
 
 
 def test_open_streams_hold_no_database_connection(
