@@ -35,7 +35,7 @@ def plain(value: Any) -> bool:
         return -_EXACT <= value <= _EXACT
     if kind is list:
         return all(map(plain, value))
-    return kind is str or kind is bool or value is None
+    return kind in (str, bool) or value is None
 
 
 def loads(body: bytes) -> Any:

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
-from sessions import panel, words
+from sessions import panel, policy, words
 from sessions.errors import LifecycleError
 from sessions.forms import ApproveLess, Decide, Deny
 from sessions.models import AgentSession, Person, Revocation
@@ -41,6 +41,7 @@ def page(
             credential__agent_session=agent_session, proven_at=None, given_up_at=None
         ).exists(),
         "panel": render_panel(agent_session.pk, request.user, get_token(request), error, deny, less),
+        "may_export": policy.may_export(viewer(request.user), agent_session.team_id),
         **timeline.context(agent_session, request.GET.dict()),
     }
     return render(request, "sessions/session.html", context, status=status or status_of(error))
