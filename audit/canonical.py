@@ -8,6 +8,7 @@ import orjson
 import rfc8785
 
 _EXACT = 2**53 - 1
+_SIMPLE = frozenset({str, bool, type(None)})
 
 
 def dumps(value: Any) -> bytes:
@@ -35,7 +36,7 @@ def plain(value: Any) -> bool:
         return -_EXACT <= value <= _EXACT
     if kind is list:
         return all(map(plain, value))
-    return kind in (str, bool) or value is None
+    return kind in _SIMPLE
 
 
 def loads(body: bytes) -> Any:

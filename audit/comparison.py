@@ -5,6 +5,7 @@ The log's files are what counts; this finds what somebody with the database's ri
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -15,8 +16,6 @@ from audit.errors import ProofError
 from audit.event import from_content
 from audit.log import OUTCOMES
 from audit.merkle import leaf_hash
-from audit.models import Event
-from audit.pruned import KIND, STREAM, minimum_of
 from audit.sources import Source
 from audit.tiles import WIDTH
 
@@ -35,13 +34,14 @@ class Row:
     body: bytes
 
 
-def compare(source: Source, size: int, *, first: int = 0, progress: Progress | None = None) -> int:
+def compare(source: Source, size: int, *, first: int = 0, minimum: int = 0, progress: Progress | None = None) -> int:
     """Compares leaves [first, size) and returns how many rows were. `source` holds files that are verified already.
 
-    Rows may be missing below the minimum index that the log itself speaks of. Raises ProofError with the first bad
-    `index`; without one for rows that no run accounts for.
+    Rows may be missing below `minimum`, which the verification of the files found the log itself to speak of. Raises
+    ProofError with the first bad `index`; without one for rows that no run accounts for.
     """
-    done, minimum = 0, _minimum()
+    done = 0
+    _check_runs(size)
     for start in range(first // WIDTH * WIDTH, size, AT_ONCE):
         end = min(start + AT_ONCE, size)
         hashes = _hashes(source, start, end, size)
@@ -52,18 +52,14 @@ def compare(source: Source, size: int, *, first: int = 0, progress: Progress | N
                 _check(row, hashes[leaf - start])
                 row = next(rows, None)
                 done += 1
-            elif leaf >= minimum:
-                raise _missing(leaf)
+            elif leaf >= minimum or row is not None and row.leaf < leaf:
+                raise _missing(leaf) if row is None or row.leaf > leaf else _double(row)
+        if row is not None:
+            raise _double(row)
         if progress:
             progress(end - first // WIDTH * WIDTH, size - first // WIDTH * WIDTH)
     _check_strangers()
     return done
-
-
-def _minimum() -> int:
-    """As the newest log.pruned says, whose row is above it and so held against the log like all others."""
-    newest = Event.objects.filter(stream=STREAM, kind=KIND).order_by("-seq").first()
-    return (minimum_of(bytes(newest.body)) or 0) if newest else 0
 
 
 def _hashes(source: Source, start: int, end: int, size: int) -> list[bytes]:
@@ -87,15 +83,35 @@ def _check(row: Row, expected: bytes) -> None:
         raise ProofError(what, expected=expected, found=found, index=row.leaf)
     content = orjson.loads(row.body)
     event = from_content(content)
-    said = (event.id, event.occurred_at, OUTCOMES[event.outcome], event.kind, event.actor, event.host, event.path)
+    recorded_at = datetime.fromisoformat(content["recorded_at"])
+    about = (event.kind, event.actor, event.host, event.path)
+    said = (event.id, event.occurred_at, recorded_at, OUTCOMES[event.outcome], *about)
     if said != row.columns or (event.stream, content["seq"]) != (row.stream, row.seq):
         raise ProofError(f"the columns of entry {row.leaf} ({where}) are not those of its body", index=row.leaf)
+
+
+def _double(row: Row) -> ProofError:
+    what = f"event {row.seq} of stream {row.stream}, entry {row.leaf}, is in the database more than once"
+    return ProofError(what, index=row.leaf)
 
 
 def _missing(leaf: int) -> ProofError:
     stream, seq = sequencing.place_of(leaf)
     what = f"entry {leaf}, event {seq} of stream {stream}, is not in the database, or has another place there"
     return ProofError(what, index=leaf)
+
+
+def _check_runs(size: int) -> None:
+    """That no run claims a place that the integrator never gave."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT stream, first_seq, first_leaf FROM audit_run WHERE first_leaf < 0 OR first_leaf >= "
+            "greatest(%s, (SELECT size FROM audit_head)) ORDER BY first_leaf LIMIT 1",
+            [size],
+        )
+        row = cursor.fetchone()
+    if row:
+        raise ProofError(f"event {row[1]} of stream {row[0]} claims to be entry {row[2]}, and there is none")
 
 
 def _check_strangers() -> None:
@@ -109,7 +125,8 @@ def _check_strangers() -> None:
 
 ROWS = """
 SELECT run.first_leaf + event.seq - run.first_seq AS leaf, event.stream, event.seq,
-    event.id, event.occurred_at, event.outcome, event.kind, event.actor, event.host, event.path, event.body
+    event.id, event.occurred_at, event.recorded_at, event.outcome, event.kind, event.actor, event.host, event.path,
+    event.body
 FROM audit_run AS run JOIN audit_event AS event
     ON event.stream = run.stream AND event.seq BETWEEN run.first_seq AND run.last_seq
 WHERE run.first_leaf < %s AND run.first_leaf + run.last_seq - run.first_seq >= %s

@@ -7,7 +7,7 @@ import structlog
 from django.db import connection
 
 from audit.event import now
-from audit.models import Head, Health
+from audit.models import Event, Head, Health
 
 logger = structlog.get_logger()
 
@@ -39,8 +39,16 @@ def report(part: str, problem: str | None) -> None:
 def problems() -> list[Problem]:
     """All that is wrong now, the integrator's own silence included."""
     found = [Problem(row.part, row.problem, row.since) for row in Health.objects.order_by("since")]
-    beat_at = Head.objects.values_list("beat_at", flat=True).get(pk=1)
-    if beat_at is not None and now() - beat_at > SILENT and not any(one.part == "log" for one in found):
+    silent_since = _silent_since()
+    if silent_since is not None and not any(one.part == "log" for one in found):
         text = "The integrator is not running: events are kept, and none of them is signed for until it is back."
-        found.insert(0, Problem("log", text, beat_at))
+        found.insert(0, Problem("log", text, silent_since))
     return found
+
+
+def _silent_since() -> datetime | None:
+    """Since when the integrator has not been heard of; None where it was, or there is nothing to do for it yet."""
+    since = Head.objects.values_list("beat_at", flat=True).get(pk=1)
+    if since is None:
+        since = Event.objects.order_by("id").values_list("recorded_at", flat=True).first()
+    return since if since is not None and now() - since > SILENT else None

@@ -35,7 +35,8 @@ LOCK = 0x6C_6F_67_31
 PAUSE_S = 0.2
 WAIT_S = 1.0
 BEAT_S = 2.0
-AHEAD_MONTHS = 3
+AHEAD_MONTHS, MONTHS_S = 3, 3600.0
+INDEX_S = 0.3
 PRUNE_HOUR, PRUNE_LOOK_S = 2, 300.0
 # Those that no further try mends: somebody has to look.
 REFUSED = (RollbackError, ForkError)
@@ -62,6 +63,7 @@ class Integrator:
         self._beat_at = self._months_at = -BEAT_S * 10_000
         self._well: set[str] = set()
         self._clock = Clock()
+        self._more = False
 
     def run(self) -> None:
         while not self._stop.is_set():
@@ -72,7 +74,15 @@ class Integrator:
             except DatabaseError as error:
                 logger.warning("integrator_lost_database", error=str(error))
                 connection.close()
+                self._tell_of(error)
             self._stop.wait(WAIT_S)
+
+    def _tell_of(self, error: DatabaseError) -> None:
+        """Where the database is there and will not have it, the pages say so."""
+        try:
+            self._report("log", f"The integrator cannot go on with the database: {error}".strip()[:500])
+        except DatabaseError:
+            connection.close()
 
     def once(self) -> int:
         """One turn, without looking after what comes later. Returns the log's size. Raises LogError."""
@@ -80,20 +90,23 @@ class Integrator:
             if not alone:
                 raise LogError("another integrator is at work on this database")
             self._make_partitions()
-            return self.step()
+            while self.step():
+                pass
+            return self._publisher.tree.size
 
     def _serve(self) -> None:
         """While the lock is ours."""
         self._tell("integrating")
         self._loaded = False
         while not self._stop.is_set():
-            self._stop.wait(PAUSE_S if self._turn() else WAIT_S)
+            well = self._turn()
+            self._stop.wait((0 if self._more else PAUSE_S) if well else WAIT_S)
 
     def _turn(self) -> bool:
         """One turn; False where it failed for a reason outside the database, which is shown."""
         try:
             self._make_partitions()
-            self.step()
+            self._more = self.step()
         except MovedError as error:
             self._loaded = False
             logger.warning("integrator_overtaken", error=str(error))
@@ -109,18 +122,28 @@ class Integrator:
             self._report("log", None)
         return True
 
-    def step(self) -> int:
-        """Bring the log up to all that is committed. Returns its size."""
+    def step(self) -> bool:
+        """One growth of the log at most, then counts and words for a moment. False where nothing is left to do."""
         if not self._loaded:
             self._load()
-        size = sequencing.sequence()
-        while (tree := self._publisher.tree).size < size:
+        tree, size = self._publisher.tree, sequencing.head().size
+        if tree.size == size:
+            size = sequencing.sequence()
+        if tree.size < size:
             found = self._publisher.grow(sequencing.entries(tree.size, size))
             sequencing.published(found.tree.size, found.tree.root)
             self._show(found)
-            size = sequencing.sequence()
+        more = self._index()
         self._beat()
-        return size
+        return more or tree.size < size
+
+    def _index(self) -> bool:
+        """For INDEX_S and no longer: signing must not wait for it. Whether there is more."""
+        ends = time.monotonic() + INDEX_S
+        while sequencing.index():
+            if time.monotonic() > ends:
+                return True
+        return False
 
     def _load(self) -> None:
         self._publisher.load()
@@ -154,12 +177,19 @@ class Integrator:
 
     def _make_partitions(self) -> None:
         """The months ahead, looked after once an hour."""
-        if time.monotonic() - self._months_at < 3600:
+        if time.monotonic() - self._months_at < MONTHS_S:
             return
-        for month in months_ahead(now().date(), AHEAD_MONTHS):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT audit_make_partition(%s)", [month])
         self._months_at = time.monotonic()
+        try:
+            for month in months_ahead(now().date(), AHEAD_MONTHS):
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT audit_make_partition(%s)", [month])
+        except DatabaseError as error:
+            # Events find room in the partition for all other times; nothing else may wait for this one.
+            self._report("partitions", f"The table of a coming month cannot be made: {error}")
+            self._months_at += 60 - MONTHS_S
+        else:
+            self._report("partitions", None)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
+import structlog
 from django.db import DatabaseError, connection, transaction
 from psycopg import sql
 
 from audit import notices, personal
+from audit.envelope import Unreadable
 from audit.event import NewEvent, body, from_content, now
 from audit.models import DeferredEvent, Event, Outcome
+
+logger = structlog.get_logger()
 
 PATIENCE_MS = 500
 OUTCOMES = {choice.label: choice.value for choice in Outcome}
@@ -127,17 +131,21 @@ def _sealed_or_withheld(event: NewEvent) -> NewEvent:
     try:
         with transaction.atomic():
             return personal.sealed(event)
-    except DatabaseError:
+    except (DatabaseError, Unreadable):
         return personal.withheld(event)
 
 
 def append_deferred(limit: int = 100) -> int:
-    """Move events that had to be deferred into the log. Returns how many."""
+    """Move deferred events into the log; one that cannot be moved keeps no other back. Returns how many were."""
     moved = 0
     for deferred in DeferredEvent.objects.order_by("deferred_at")[:limit]:
-        with transaction.atomic():
-            _append_batch(deferred.stream, [from_content(deferred.content)])
-            deferred.delete()
+        try:
+            with transaction.atomic():
+                _append_batch(deferred.stream, [from_content(deferred.content)])
+                deferred.delete()
+        except (DatabaseError, ValueError) as error:
+            logger.error("deferred_event_stays", event_id=str(deferred.id), error=str(error))
+        else:
             moved += 1
     return moved
 

@@ -71,11 +71,14 @@ class Run(models.Model):
 
 
 class Head(models.Model):
-    """One row: how far the tree has come. `size` leaves have their places; `published_size` of them are signed for."""
+    """One row: how far the tree has come. `size` leaves have their places; `published_size` of them are signed for, and
+    `indexed_size` are in what pages count and search by.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     size = models.BigIntegerField(default=0)
     published_size = models.BigIntegerField(default=0)
+    indexed_size = models.BigIntegerField(default=0)
     published_root = models.BinaryField()
     published_at = models.DateTimeField(null=True)
     beat_at = models.DateTimeField(null=True)

@@ -7,7 +7,7 @@ tile store     the log's files, and the checkpoint again, with its witnesses' co
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from audit import checkpoint, merkle, tiles
@@ -20,7 +20,7 @@ from audit.tiles import CHECKPOINT, ENTRIES, WIDTH, Edge, NodeReader, Tile
 from audit.witness_client import add_checkpoint
 
 EMPTY = Edge()
-REST_S = 5.0
+REST_S, PATIENCE_S = 5.0, 2.0
 Read = Callable[[int, int], Sequence[bytes]]
 
 
@@ -54,6 +54,7 @@ class Publisher:
         self._shown: bytes | None = None
         self._cosigned: dict[str, int] = {}
         self._silent_until: dict[str, float] = {}
+        self._asking = ThreadPoolExecutor(max(1, 4 * len(witnesses)), thread_name_prefix="witness")
 
     @property
     def tree(self) -> Checkpoint:
@@ -144,12 +145,15 @@ class Publisher:
         return self._shown == _bytes(self._store.read_versioned(CHECKPOINT))
 
     def _cosignatures(self, signed: bytes) -> tuple[list[Signature], list[str]]:
-        if not self._witnesses:
-            return [], []
-        with ThreadPoolExecutor(len(self._witnesses)) as pool:
-            answers = list(pool.map(lambda witness: self._ask(witness, signed), self._witnesses))
+        """What can be had within PATIENCE_S: a witness that drips its answer holds nothing up."""
+        asked = {self._asking.submit(self._ask, witness, signed): witness for witness in self._witnesses}
+        done, late = wait(asked, PATIENCE_S)
+        for witness in (asked[future] for future in late):
+            self._silent_until[witness.url] = time.monotonic() + REST_S
+        answers = [future.result() for future in done]
         lines = [line for answer in answers if isinstance(answer, tuple) for line in answer]
-        return lines, [answer for answer in answers if isinstance(answer, str)]
+        problems = [f"the witness {asked[future].key.name} did not answer within {PATIENCE_S:.0f} s" for future in late]
+        return lines, [*problems, *(answer for answer in answers if isinstance(answer, str))]
 
     def _ask(self, witness: WitnessAt, signed: bytes) -> tuple[Signature, ...] | str:
         """Its cosignatures, or why there are none. One that failed is left alone for a while: signing must not wait."""

@@ -1,26 +1,34 @@
 """Gives committed runs their places in the tree, under the head's row lock, and reads entries by their place.
 
-Promises: places are contiguous and, once committed, never change. A run has its place only together with what pages
-search and count it by.
+Promises: places are contiguous and, once committed, never change. What pages count and search by comes after them, at
+its own pace, so that no event can keep others from being signed for.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
+from audit import health
 from audit.errors import LogError
 from audit.event import now
 from audit.models import Head
 
-MOST_RUNS = 2_000
-MOST_EVENTS = 20_000
+MOST_RUNS = 1_000
+# A step holds all of its entries in memory, and one may have 60,000 bytes.
+MOST_EVENTS = 2_000
 BUCKET_S = 5
 # A search looks at the words of so many events at once, and at no more than the beginning of a very long event.
 BLOCK = 64
-LONGEST_SEARCHED = 7_500
+LONGEST_SEARCHED = 2_000
+# So many events are counted and made searchable at once, after they were signed for.
+INDEX_EVENTS = 300
 TAG = 8
+
+
+T = TypeVar("T")
 
 
 class LostRowsError(LogError):
@@ -61,26 +69,57 @@ def _sequence() -> int:
     for run in runs:
         leaves.append(size)
         size += len(run)
-    ids = [run.id for run in runs]
     with connection.cursor() as cursor:
-        cursor.execute(PLACE, [ids, leaves])
-        cursor.execute(COUNT, [BUCKET_S, ids])
-        cursor.execute(INDEX, [BLOCK, LONGEST_SEARCHED, ids])
+        cursor.execute(PLACE, [[run.id for run in runs], leaves])
     Head.objects.filter(pk=1).update(size=size)
     return size
+
+
+@transaction.atomic(durable=True)
+def index() -> bool:
+    """Count and make searchable the next few events that have their places. False where there is nothing to do.
+
+    What cannot be indexed is passed over and told: it stays in the log and on the pages, and no search finds it.
+    """
+    locked = Head.objects.select_for_update().get(pk=1)
+    runs = _placed(locked.indexed_size)
+    if not runs:
+        return False
+    ids = [run.id for run, _ in runs]
+    last, leaf = runs[-1]
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(COUNT, [BUCKET_S, ids])
+            cursor.execute(INDEX, [BLOCK, LONGEST_SEARCHED, ids])
+    except DatabaseError as error:
+        health.report("search", f"Entries {runs[0][1]} to {leaf + len(last) - 1} cannot be searched: {error}")
+    Head.objects.filter(pk=1).update(indexed_size=leaf + len(last))
+    return True
+
+
+def _placed(leaf: int) -> list[tuple[Waiting, int]]:
+    """The runs from a leaf on, each with its first leaf: at least one, and no more than INDEX_EVENTS otherwise."""
+    with connection.cursor() as cursor:
+        cursor.execute(PLACED, [leaf, INDEX_EVENTS])
+        found = [(Waiting(*row[:4]), row[4]) for row in cursor.fetchall()]
+    return _first(found, lambda one: len(one[0]), INDEX_EVENTS)
+
+
+def _first(found: list[T], size: Callable[[T], int], most: int) -> list[T]:
+    """The beginning that has no more than `most` events, and at least one run."""
+    total = 0
+    for count, one in enumerate(found):
+        total += size(one)
+        if total > most and count:
+            return found[:count]
+    return found
 
 
 def _waiting() -> list[Waiting]:
     """At least one run, and no more than MOST_EVENTS where there is more than one."""
     with connection.cursor() as cursor:
         cursor.execute(WAITING, [MOST_RUNS])
-        found = [Waiting(*row) for row in cursor.fetchall()]
-    total = 0
-    for count, run in enumerate(found):
-        total += len(run)
-        if total > MOST_EVENTS and count:
-            return found[:count]
-    return found
+        return _first([Waiting(*row) for row in cursor.fetchall()], len, MOST_EVENTS)
 
 
 def entries(first: int, end: int) -> list[bytes]:
@@ -144,6 +183,9 @@ def beat() -> None:
 
 
 WAITING = "SELECT id, stream, first_seq, last_seq FROM audit_run WHERE first_leaf IS NULL ORDER BY id LIMIT %s"
+PLACED = """
+SELECT id, stream, first_seq, last_seq, first_leaf FROM audit_run WHERE first_leaf >= %s ORDER BY first_leaf LIMIT %s
+"""
 PLACE = """
 UPDATE audit_run AS run SET first_leaf = placed.leaf
 FROM unnest(%s::bigint[], %s::bigint[]) AS placed (id, leaf) WHERE run.id = placed.id

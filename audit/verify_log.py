@@ -125,6 +125,11 @@ def main(
     opened: Callable[[str], Source] = source,
 ) -> int:
     """The command line; `opened` makes a source of the place that was named. Returns the exit code."""
+    return run(arguments, prog, opened)[0]
+
+
+def run(arguments: Sequence[str] | None, prog: str, opened: Callable[[str], Source]) -> tuple[int, Verified | None]:
+    """The exit code, and what was verified where that was a log."""
     parsing = parser(prog)
     given = parsing.parse_args(arguments)
     try:
@@ -139,15 +144,15 @@ def main(
     try:
         if verify_evidence.is_evidence(Path(given.place)):
             print(evidence_report(_evidence(given, policy, progress)))
-            return 0
+            return 0, None
         with closing(opened(given.place)) as place:
             verified = verify(place, policy, last=state.last(), first=given.first, end=end, progress=progress)
         state.remember(verified)
     except LogError as error:
         print(f"FAILED{_where(error, given, opened)}: {error}", file=sys.stderr)
-        return exit_code(error)
+        return exit_code(error), None
     print(report(verified, time.perf_counter() - started))
-    return 0
+    return 0, verified
 
 
 def _evidence(given: argparse.Namespace, policy: Policy, progress: Progress | None) -> VerifiedEvidence:

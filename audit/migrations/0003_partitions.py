@@ -112,9 +112,10 @@ SELECT id, stream, seq, occurred_at, recorded_at,
     body
 FROM audit_event_before, LATERAL (SELECT convert_from(body, 'UTF8')::jsonb AS content) AS parsed;
 INSERT INTO audit_run (stream, first_seq, last_seq) SELECT id, 1, last_seq FROM audit_stream WHERE last_seq > 0;
-INSERT INTO audit_head (id, size, published_size, published_root)
-VALUES (1, 0, 0, '\\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
+INSERT INTO audit_head (id, size, published_size, indexed_size, published_root)
+VALUES (1, 0, 0, 0, '\\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
 DROP TABLE audit_event_before;
+ALTER TABLE audit_run ADD CONSTRAINT run_not_endless CHECK (last_seq - first_seq < 10000) NOT VALID;
 DROP FUNCTION audit_event_guard();
 """
 
@@ -137,7 +138,9 @@ def restrict(apps, schema_editor):
     for table in ("audit_event", "audit_run", "audit_head", "audit_block", "audit_density"):
         schema_editor.execute(f"REVOKE ALL ON {table} FROM {app}, {integrator}")
         schema_editor.execute(f"GRANT SELECT ON {table} TO {app}, {integrator}")
-    schema_editor.execute(f"GRANT INSERT ON audit_event, audit_run TO {app}, {integrator}")
+    schema_editor.execute(f"GRANT INSERT ON audit_event TO {app}, {integrator}")
+    # A place is the integrator's to give: nobody appends a run that has one.
+    schema_editor.execute(f"GRANT INSERT (stream, first_seq, last_seq) ON audit_run TO {app}, {integrator}")
     schema_editor.execute(f"GRANT UPDATE (first_leaf) ON audit_run TO {integrator}")
     schema_editor.execute(f"GRANT UPDATE ON audit_head TO {integrator}")
     schema_editor.execute(f"GRANT INSERT, UPDATE ON audit_density TO {integrator}")
@@ -203,6 +206,7 @@ class Migration(migrations.Migration):
                 ("id", models.SmallIntegerField(default=1, primary_key=True, serialize=False)),
                 ("size", models.BigIntegerField(default=0)),
                 ("published_size", models.BigIntegerField(default=0)),
+                ("indexed_size", models.BigIntegerField(default=0)),
                 ("published_root", models.BinaryField()),
                 ("published_at", models.DateTimeField(null=True)),
                 ("beat_at", models.DateTimeField(null=True)),

@@ -32,7 +32,8 @@ def read(body: bytes, content_type: str, encoding: str) -> Sequence[object]:
     body = unpacked(body, encoding)
     kind = content_type.partition(";")[0].strip().lower()
     if kind in (NDJSON, "application/ndjson", "application/jsonl"):
-        raws: Sequence[object] = [_line(line) for line in body.split(b"\n") if line.strip()]
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        raws: Sequence[object] = [_line(line) for line in lines] if len(lines) <= MOST_EVENTS else lines
     elif kind in (JSON, ""):
         raws = _events(body)
     else:

@@ -1,5 +1,6 @@
 """Taking events from agents: a batch is answered event by event, and only after it was committed."""
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -32,8 +33,11 @@ GRACE = timedelta(minutes=10)
 ANOTHERS = "This id belongs to another event, or this event was sent before with other content."
 # Batches at work or waiting for a thread: more of them would only wait, and hold memory.
 MOST_AT_ONCE, MOST_AT_ONCE_EACH = 32, 8
+MOST_STRANGERS, MOST_SEEN, SEEN_S = 16, 10_000, 300.0
 
 _at_work: Counter[str] = Counter()
+_strangers: Counter[str] = Counter()
+_seen: dict[str, float] = {}
 
 
 class Receipt(Schema):
@@ -99,27 +103,42 @@ async def report(request: TokenRequest) -> HttpResponse:
     """
     body = request.read(LARGEST_BATCH + 1)
     kind, encoding = request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", "")
-    return HttpResponse(await taken(request.auth, body, kind, encoding), content_type="application/json")
+    with at_work(request.auth):
+        return HttpResponse(await taken(request.auth, body, kind, encoding), content_type="application/json")
 
 
 async def taken(token: str, body: bytes, kind: str, encoding: str) -> bytes:
     """The receipts of a batch, as JSON, once it is committed. Raises Refusal, or what the database raises."""
-    with at_work(token):
-        return await in_thread(_report)(token, body, kind, encoding)
+    return await in_thread(_report)(token, body, kind, encoding)
 
 
 @contextmanager
 def at_work(token: str) -> Iterator[None]:
-    """Counts batches. Raises Refusal where there are too many, of this sender or of all."""
-    if _at_work.total() >= MOST_AT_ONCE or _at_work[token] >= MOST_AT_ONCE_EACH:
+    """Counts batches, from before their bodies are read. Raises Refusal where there are too many.
+
+    Anybody can make up a token: those that were not seen to be good a short while ago share a few places of their own,
+    and keep nobody else out.
+    """
+    known = _seen.get(token, 0.0) > time.monotonic() - SEEN_S
+    all_of_them, most = (_at_work, MOST_AT_ONCE) if known else (_strangers, MOST_STRANGERS)
+    if all_of_them.total() >= most or all_of_them[token] >= MOST_AT_ONCE_EACH:
         raise Refusal(Code.BUSY, "Too many batches are being stored. Send this one again in a second.")
-    _at_work[token] += 1
+    all_of_them[token] += 1
     try:
         yield
     finally:
-        _at_work[token] -= 1
-        if not _at_work[token]:
-            del _at_work[token]
+        all_of_them[token] -= 1
+        if not all_of_them[token]:
+            del all_of_them[token]
+
+
+def session_seen(token: str) -> AgentSession:
+    """The session of a live token, which is known to be good from now on for a while. Raises Refusal."""
+    found = session_of(token)
+    if len(_seen) > MOST_SEEN:
+        _seen.clear()
+    _seen[token] = time.monotonic()
+    return found
 
 
 def read(body: bytes, content_type: str, encoding: str) -> Sequence[object]:
@@ -136,7 +155,7 @@ def read(body: bytes, content_type: str, encoding: str) -> Sequence[object]:
 
 def _report(token: str, body: bytes, kind: str, encoding: str) -> bytes:
     at = now()
-    reporter = reporter_of(session_of(token), at)
+    reporter = reporter_of(session_seen(token), at)
     return orjson.dumps({"events": take(reporter, read(body, kind, encoding), at)})
 
 

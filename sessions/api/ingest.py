@@ -2,15 +2,18 @@
 batch itself. What is not exactly a POST of a batch with a token goes the ordinary way, where the answer is the same.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from sessions import tokens
 from sessions.api import problems
 from sessions.api.application import PREFIX
-from sessions.api.events import taken
+from sessions.api.events import at_work, taken
+from sessions.api.problems import Code, Refusal
 
 PATH = f"/{PREFIX}events"
+ARRIVES_S = 20.0
 
 Message = Mapping[str, Any]
 Scope = dict[str, Any]
@@ -26,9 +29,9 @@ def shortcut(application: Application) -> Application:
         token = token_of(scope) if scope["type"] == "http" else None
         if token is None:
             return await application(scope, receive, send)
-        body = await read(receive)
-        if body is not None:
-            await _send(send, *await _answer(scope, token, body))
+        answered = await _answer(scope, token, receive)
+        if answered is not None:
+            await _send(send, *answered)
 
     return answer
 
@@ -54,14 +57,26 @@ async def read(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-async def _answer(scope: Scope, token: str, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+async def _answer(scope: Scope, token: str, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
+    """None where nobody is left to hear it. The body is read under the batch's own place, and not for ever."""
     try:
-        content = await taken(token, body, _header(scope, b"content-type"), _header(scope, b"content-encoding"))
+        with at_work(token):
+            async with asyncio.timeout(ARRIVES_S):
+                body = await read(receive)
+            if body is None:
+                return None
+            content = await taken(token, body, _header(scope, b"content-type"), _header(scope, b"content-encoding"))
     except Exception as error:  # noqa: BLE001 - told as a problem, and logged by of_error where nobody expects it
-        refused = problems.response(problems.of_error(error, PATH))
+        refused = problems.response(problems.of_error(_late(error), PATH))
         headers = [(name.lower().encode(), value.encode()) for name, value in refused.items()]
         return refused.status_code, headers, refused.content
     return 200, [(b"content-type", b"application/json"), (b"cache-control", b"no-store")], content
+
+
+def _late(error: Exception) -> Exception:
+    if isinstance(error, TimeoutError):
+        return Refusal(Code.MALFORMED, f"The body did not arrive within {ARRIVES_S:.0f} seconds.")
+    return error
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:

@@ -8,9 +8,8 @@ from django.views.decorators.csrf import csrf_exempt
 from audit.event import now
 from sessions import tokens
 from sessions.api import batches, otlp, problems, telemetry
-from sessions.api.batches import LARGEST_BATCH, MOST_EVENTS, BadBatch, OtherType, TooLarge
-from sessions.api.callers import session_of
-from sessions.api.events import at_work, reporter_of, take
+from sessions.api.batches import LARGEST_BATCH, BadBatch, OtherType, TooLarge
+from sessions.api.events import at_work, reporter_of, session_seen, take
 from sessions.api.problems import KINDS, Code, Refusal
 from sessions.api.threads import in_thread
 
@@ -45,11 +44,10 @@ def _token(request: HttpRequest) -> str:
 def _take(token: str, body: bytes, kind: str, encoding: str) -> tuple[int, str]:
     """How many records were not stored, and why the first of them was not."""
     at = now()
-    agent_session = session_of(token)
+    agent_session = session_seen(token)
     raws = [telemetry.raw_event(record, agent_session.id) for record in _records(body, kind, encoding)]
     reporter = reporter_of(agent_session, at)
-    # An exporter may send more at once than a batch may hold; each part is committed by itself, and may come again.
-    receipts = [one for part in _parts(raws) for one in take(reporter, part, at)]
+    receipts = take(reporter, raws, at)
     rejected = [one for one in receipts if one["answer"] == "rejected"]
     return len(rejected), str(rejected[0]["why"]) if rejected else ""
 
@@ -57,16 +55,12 @@ def _take(token: str, body: bytes, kind: str, encoding: str) -> tuple[int, str]:
 def _records(body: bytes, kind: str, encoding: str) -> Sequence[otlp.Record]:
     try:
         return otlp.read(batches.unpacked(body, encoding), kind)
-    except TooLarge as bad:
+    except (TooLarge, otlp.TooMany) as bad:
         raise Refusal(Code.TOO_LARGE, str(bad)) from bad
     except (OtherType, otlp.OtherEncoding) as bad:
         raise Refusal(Code.UNSUPPORTED, str(bad)) from bad
     except (BadBatch, otlp.Malformed) as bad:
         raise Refusal(Code.MALFORMED, str(bad)) from bad
-
-
-def _parts(raws: Sequence[object]) -> list[Sequence[object]]:
-    return [raws[at : at + MOST_EVENTS] for at in range(0, len(raws), MOST_EVENTS)]
 
 
 def _refused(refusal: Refusal, kind: str) -> HttpResponse:

@@ -39,8 +39,15 @@ _SCALARS = frozenset({"stringValue", "boolValue", "intValue", "doubleValue", "by
 _KINDS_OF_VALUE = _SCALARS | {"arrayValue", "kvlistValue"}
 
 
+MOST_RECORDS, MOST_ATTRIBUTES, LONGEST_RESOURCE = 1_000, 128, 16_384
+
+
 class Malformed(Exception):
     """The request cannot be read: the text says why, without repeating what it holds."""
+
+
+class TooMany(Malformed):
+    """More records, or more attributes of a resource, than one request may have: exporters send 512 at most."""
 
 
 class OtherEncoding(Malformed):
@@ -112,9 +119,15 @@ def _encoding(content_type: str) -> str:
 def _marked(records: Iterable[Record]) -> Iterator[Record]:
     """Two records that are the same in everything did happen twice: each has its ordinal in its mark."""
     seen: Counter[bytes] = Counter()
+    resource: Mapping[str, Any] | None = None
     for record in records:
+        if record.resource is not resource:
+            resource, described = record.resource, canonical.dumps(record.resource)
+            if len(described) > LONGEST_RESOURCE:
+                raise TooMany(f"A resource may have {LONGEST_RESOURCE} bytes: it goes into each record's event.")
+            digest = hashlib.sha256(described).hexdigest()
         # Nanoseconds are more than a number of canonical JSON can hold.
-        times = {"time_ns": str(record.time_ns), "observed_ns": str(record.observed_ns), "mark": ""}
+        times = {"time_ns": str(record.time_ns), "observed_ns": str(record.observed_ns), "mark": "", "resource": digest}
         content = hashlib.sha256(canonical.dumps(vars(record) | times)).digest()
         yield replace(record, mark=content + seen[content].to_bytes(4, "big"))
         seen[content] += 1
@@ -125,11 +138,24 @@ def _records_of_message(body: bytes) -> Iterator[Record]:
         request = ExportLogsServiceRequest.FromString(body)
     except DecodeError as error:
         raise Malformed("The body is not an ExportLogsServiceRequest in protobuf.") from error
+    _check_count(sum(len(scope.log_records) for one in request.resource_logs for scope in one.scope_logs))
     for resource_logs in request.resource_logs:
+        _check_resource(len(resource_logs.resource.attributes))
         resource = _attributes_of_message(resource_logs.resource.attributes)
         for scope_logs in resource_logs.scope_logs:
             for one in scope_logs.log_records:
                 yield _record_of_message(one, resource, scope_logs.scope.name)
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_RECORDS:
+        raise TooMany(f"A request may have {MOST_RECORDS} records. Send fewer at once.")
+
+
+def _check_resource(attributes: int) -> None:
+    """It goes into each record's event."""
+    if attributes > MOST_ATTRIBUTES:
+        raise TooMany(f"A resource may have {MOST_ATTRIBUTES} attributes, this one has {attributes}.")
 
 
 def _record_of_message(one: LogRecord, resource: Mapping[str, Any], scope: str) -> Record:
@@ -172,11 +198,16 @@ def _records_of_json(body: bytes) -> Iterator[Record]:
         raise Malformed("The body is not JSON.") from error
     if isinstance(request, dict) and "resource_logs" in request:
         raise Malformed("Names are written in lowerCamelCase: resourceLogs.")
+    count = 0
     for resource_logs in _list(_object(request), "resourceLogs"):
-        resource = _attributes_of_json(_list(_inner(resource_logs, "resource"), "attributes"))
+        described = _list(_inner(resource_logs, "resource"), "attributes")
+        _check_resource(len(described))
+        resource = _attributes_of_json(described)
         for scope_logs in _list(_object(resource_logs), "scopeLogs"):
             scope = _text(_inner(scope_logs, "scope"), "name")
-            for one in _list(_object(scope_logs), "logRecords"):
+            count += len(records := _list(_object(scope_logs), "logRecords"))
+            _check_count(count)
+            for one in records:
                 yield _record_of_json(_object(one), resource, scope)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 
@@ -36,7 +37,9 @@ def integrate(integrator: None) -> Integrate:
 
     def signed() -> bool:
         head = sequencing.head()
-        return head.size == head.published_size and not Run.objects.filter(first_leaf=None).exists()
+        return (
+            head.size == head.published_size == head.indexed_size and not Run.objects.filter(first_leaf=None).exists()
+        )
 
     return lambda: bool(eventually(signed, 60))
 
@@ -155,3 +158,19 @@ def test_the_applications_role_gives_no_places(committed: None) -> None:
     with pytest.raises(Exception, match="permission denied"), connection.cursor() as cursor:
         cursor.execute("UPDATE audit_head SET size = 0")
     connection.close()
+
+
+@pytest.mark.parametrize("columns", ["first_leaf", "id"])
+def test_nobody_appends_a_run_that_has_its_place(committed: None, stack: Stack, columns: str) -> None:
+    for role in ("drawbridge_app", "drawbridge_integrator"):
+        url = stack.postgres.url("drawbridge", role)
+        with psycopg.connect(url, autocommit=True) as insider, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            insider.execute(
+                f"INSERT INTO audit_run (stream, first_seq, last_seq, {columns}) VALUES (gen_random_uuid(), 1, 1, 7)"
+            )
+
+
+def test_an_endless_run_is_refused(committed: None, stack: Stack) -> None:
+    url = stack.postgres.url("drawbridge", "drawbridge_app")
+    with psycopg.connect(url, autocommit=True) as insider, pytest.raises(psycopg.errors.CheckViolation):
+        insider.execute("INSERT INTO audit_run (stream, first_seq, last_seq) VALUES (gen_random_uuid(), 1, 9e17)")

@@ -201,6 +201,32 @@ def altered(copy: Copy) -> bytes:
     return bytes(body)
 
 
+def double(copy: Copy) -> None:
+    """The number of the log's last event a second time, in the partition of another month."""
+    stream, seq = at(EVENTS + LATER - 1, copy)
+    copy.sql(
+        "INSERT INTO audit_event SELECT '01890000-0000-7000-8000-000000000001', stream, seq, occurred_at, recorded_at, "
+        f"outcome, 'session.approved', actor, host, path, body FROM audit_event WHERE stream = '{stream}' AND seq = {seq}"
+    )
+
+
+def backdate(copy: Copy) -> None:
+    stream, seq = at(BAD, copy)
+    copy.sql(
+        f"UPDATE audit_event SET recorded_at = recorded_at - interval '1 year' WHERE stream = '{stream}' AND seq = {seq}"
+    )
+
+
+def claim_place(copy: Copy) -> None:
+    """A row and a run that nobody integrated, far behind the end."""
+    stream, _ = at(BAD, copy)
+    copy.sql(
+        "INSERT INTO audit_event SELECT gen_random_uuid(), stream, 100000, occurred_at, recorded_at, outcome, kind, "
+        f"actor, host, path, body FROM audit_event WHERE stream = '{stream}' AND seq = 5",
+        f"INSERT INTO audit_run (stream, first_seq, last_seq, first_leaf) VALUES ('{stream}', 100000, 100000, 10^12)",
+    )
+
+
 def rehash(copy: Copy) -> None:
     copy.rewrite({BAD: altered(copy)})
 
@@ -253,6 +279,9 @@ CASES = (
     Case("delete the tail, and set the head row back", delete_tail, 1, EVENTS, refused=True),
     Case("reorder events", reorder, 1, BAD),
     Case("insert a row", insert, 1, says="no append accounts for it"),
+    Case("insert a row under a number that is taken", double, 1, EVENTS + LATER - 1),
+    Case("insert a row and claim a place for it", claim_place, 1, says="claims to be entry 1000000000000"),
+    Case("change when an event was recorded", backdate, 1, BAD),
     Case("hash everything anew, row and files", rehash, 1, BAD),
     Case("hash everything anew, with a key of one's own", replace_key, 3, refused=True),
     Case("hash everything anew, with the log's stolen key", steal_key, 4, BAD, refused=True),

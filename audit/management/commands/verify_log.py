@@ -7,14 +7,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from audit import comparison, verify_log
-from audit.checkpoint import open_checkpoint
 from audit.errors import LogError, ProofError
-from audit.note import VerifierKey
 from audit.sources import Source, source
 from audit.stores import SCHEME, tile_store
 from audit.tile_store import TileStore
-from audit.tiles import CHECKPOINT
-from audit.verify import exit_code
+from audit.verify import Verified, exit_code
 
 
 class Stored:
@@ -46,19 +43,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         keys = options["key"] or settings.LOG_VERIFIER_KEYS
-        code = verify_log.main(_arguments(options, keys), "manage.py verify_log", opened)
-        if not code and not options["files_only"]:
-            code = self._compare(options["place"], keys, options["first"], options["quiet"])
+        code, verified = verify_log.run(_arguments(options, keys), "manage.py verify_log", opened)
+        if verified is not None and not options["files_only"]:
+            code = self._compare(options["place"], verified, options["first"], options["quiet"])
         if code:
             sys.exit(code)
 
-    def _compare(self, place: str, keys: list[str], first: int, quiet: bool) -> int:
-        files = opened(place)
+    def _compare(self, place: str, verified: Verified, first: int, quiet: bool) -> int:
+        size, minimum = verified.opened.checkpoint.size, verified.gaps.minimum
         progress = verify_log.bar if sys.stderr.isatty() and not quiet else None
         try:
-            known = [VerifierKey.parse(key) for key in keys]
-            tree = open_checkpoint(files.read(CHECKPOINT), settings.LOG_ORIGIN, known).checkpoint
-            done = comparison.compare(files, tree.size, first=first, progress=progress)
+            done = comparison.compare(opened(place), size, first=first, minimum=minimum, progress=progress)
         except LogError as error:
             where = f" at entry {error.index}" if isinstance(error, ProofError) and error.index is not None else ""
             self.stderr.write(f"FAILED{where}: {error}")

@@ -1,5 +1,6 @@
 """The writer of a log's files: what it promises when it is killed, overtaken, or held against another history."""
 
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit import merkle, note
+from audit import merkle, note, publishing
 from audit.checkpoint import Checkpoint
 from audit.cosignature import Cosigner
 from audit.errors import ForkError, MovedError, ProofError, RollbackError
@@ -227,3 +228,14 @@ def test_a_witness_that_is_away_delays_nothing_and_is_told(tmp_path: Path) -> No
     assert "did not cosign" in writer.grow(entries(0, 10)).problems[1]
     assert "is asked again in 5 s" in writer.grow(entries(10, 11)).problems[1]
     assert writer.tree == Checkpoint(ORIGIN, 11, root_of(11))
+
+
+def test_a_witness_that_drips_its_answer_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "PATIENCE_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        key = Cosigner(SigningKey.generate("witness.example/w1")).verifier
+        drips = WitnessAt(f"http://127.0.0.1:{silent.getsockname()[1]}", key)
+        writer = publisher(tmp_path, witnesses=[drips], quorum=1)
+        needed, why = writer.grow(entries(0, 10)).problems
+    assert needed == "0 of 1 witnesses that are needed have cosigned"
+    assert "did not answer within" in why

@@ -4,6 +4,8 @@ import gzip
 import json
 import time
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -90,31 +92,50 @@ def test_a_killed_sessions_spool_is_still_taken(begun: Agent) -> None:
     assert post(begun, waiting).json()["events"][0]["answer"] == "stored"
 
 
-def test_too_many_batches_at_once_are_told_to_wait() -> None:
-    held = [events.at_work(f"token {number}") for number in range(events.MOST_AT_ONCE)]
-    for one in held:
-        one.__enter__()
-    try:
-        with pytest.raises(Refusal) as refused, events.at_work("another"):
-            pass
-    finally:
-        for one in held:
-            one.__exit__(None, None, None)
+@contextmanager
+def held(tokens_at_work: Iterable[str]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for token in tokens_at_work:
+            stack.enter_context(events.at_work(token))
+        yield
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Tokens that were seen to be good just now."""
+    names = [f"token {number}" for number in range(events.MOST_AT_ONCE + 1)]
+    monkeypatch.setattr(events, "_seen", dict.fromkeys(names, time.monotonic()))
+    return names
+
+
+def test_too_many_batches_at_once_are_told_to_wait(known: list[str]) -> None:
+    with held(known[:-1]), pytest.raises(Refusal) as refused, events.at_work(known[-1]):
+        pass
     assert (refused.value.code, events._at_work.total()) == (Code.BUSY, 0)
 
 
-def test_one_sender_cannot_take_every_place() -> None:
-    held = [events.at_work("greedy") for _ in range(events.MOST_AT_ONCE_EACH)]
-    for one in held:
-        one.__enter__()
-    try:
-        with pytest.raises(Refusal), events.at_work("greedy"):
+def test_one_sender_cannot_take_every_place(known: list[str]) -> None:
+    greedy, modest = known[:2]
+    with held([greedy] * events.MOST_AT_ONCE_EACH):
+        with pytest.raises(Refusal), events.at_work(greedy):
             pass
-        with events.at_work("modest"):
-            assert events._at_work["modest"] == 1
-    finally:
-        for one in held:
-            one.__exit__(None, None, None)
+        with events.at_work(modest):
+            assert events._at_work[modest] == 1
+
+
+def test_made_up_tokens_keep_nobody_else_out(known: list[str]) -> None:
+    strangers = [f"stranger {number}" for number in range(events.MOST_STRANGERS)]
+    with held(strangers):
+        with pytest.raises(Refusal), events.at_work("one more"):
+            pass
+        with events.at_work(known[0]):
+            assert events._at_work.total() == 1
+
+
+def test_a_token_is_known_once_a_batch_of_it_was_taken(begun: Agent) -> None:
+    post(begun, lines(event())).raise_for_status()
+    events.session_seen(begun.token)
+    assert begun.token in events._seen
 
 
 def test_busy_is_429_and_says_when_to_come_again() -> None:
@@ -165,6 +186,14 @@ def test_otlp_records_that_cannot_be_stored_are_a_partial_success(begun: Agent) 
     partial = answer.json()["partialSuccess"]
     assert (answer.status_code, partial["rejectedLogRecords"]) == (200, "1")
     assert partial["errorMessage"]
+
+
+def test_an_otlp_request_of_too_many_records_is_refused(begun: Agent) -> None:
+    answer = export(begun, *[record()] * 1001)
+    assert (answer.status_code, answer.json()["message"]) == (
+        413,
+        "A request may have 1000 records. Send fewer at once.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from audit import canonical
+from sessions.api import otlp
 from sessions.api.otlp import DEEPEST, JSON, PROTOBUF, Malformed, OtherEncoding, Record, answer, failure, read
 
 AT = 1_789_928_824_163_307_000
@@ -338,3 +339,19 @@ def test_a_failure_is_a_google_rpc_status() -> None:
 @pytest.mark.parametrize("content_type", [JSON, "text/plain", ""])
 def test_a_failure_is_json_unless_protobuf_was_sent(content_type: str) -> None:
     assert failure("No.", content_type) == (b'{"message":"No."}', JSON)
+
+
+@pytest.mark.parametrize("attributes", [129, 200])
+def test_a_resource_of_too_many_attributes_is_refused(attributes: int) -> None:
+    described = [{"key": f"k{number}", "value": {"stringValue": "v"}} for number in range(attributes)]
+    body = {"resourceLogs": [{"resource": {"attributes": described}, "scopeLogs": []}]}
+    with pytest.raises(otlp.TooMany, match="may have 128 attributes"):
+        otlp.read(json.dumps(body).encode(), "application/json")
+
+
+def test_a_resource_that_would_fill_every_event_is_refused() -> None:
+    described = [{"key": "k", "value": {"stringValue": "v" * 20_000}}]
+    logs = [{"logRecords": [{"timeUnixNano": "1"}]}]
+    body = {"resourceLogs": [{"resource": {"attributes": described}, "scopeLogs": logs}]}
+    with pytest.raises(otlp.TooMany, match="may have 16384 bytes"):
+        otlp.read(json.dumps(body).encode(), "application/json")
