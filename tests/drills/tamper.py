@@ -206,14 +206,16 @@ def double(copy: Copy) -> None:
     stream, seq = at(EVENTS + LATER - 1, copy)
     copy.sql(
         "INSERT INTO audit_event SELECT '01890000-0000-7000-8000-000000000001', stream, seq, occurred_at, recorded_at, "
-        f"outcome, 'session.approved', actor, host, path, body FROM audit_event WHERE stream = '{stream}' AND seq = {seq}"
+        "outcome, 'session.approved', actor, host, path, body FROM audit_event "
+        f"WHERE stream = '{stream}' AND seq = {seq}"
     )
 
 
 def backdate(copy: Copy) -> None:
     stream, seq = at(BAD, copy)
     copy.sql(
-        f"UPDATE audit_event SET recorded_at = recorded_at - interval '1 year' WHERE stream = '{stream}' AND seq = {seq}"
+        "UPDATE audit_event SET recorded_at = recorded_at - interval '1 year' "
+        f"WHERE stream = '{stream}' AND seq = {seq}"
     )
 
 
