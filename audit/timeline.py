@@ -11,9 +11,24 @@ from audit.filters import Filters
 from audit.models import Outcome, Stream
 from audit.search import Row
 
-__all__ = ["PAGE", "Entry", "Filters", "Page", "actors", "after", "entry", "hosts", "last_seq", "newest", "page"]
+__all__ = [
+    "PAGE",
+    "REPLAY",
+    "Entry",
+    "Filters",
+    "Page",
+    "actors",
+    "after",
+    "entry",
+    "hosts",
+    "last_seq",
+    "newest",
+    "page",
+]
 
 PAGE = 50
+# How many events a stream reads at once.
+REPLAY = 100
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ def _newer(stream: uuid.UUID, filters: Filters, after: int, limit: int) -> Page:
     return Page(entries, older, newer, found.looked if newer == found.stopped and newer is not None else 0)
 
 
-def after(stream: uuid.UUID, seq: int, filters: Filters, limit: int = PAGE) -> tuple[list[Entry], int]:
+def after(stream: uuid.UUID, seq: int, filters: Filters, limit: int = REPLAY) -> tuple[list[Entry], int]:
     """Matching entries after a position, oldest first, and the position up to which was looked."""
     entries = _entries(search.following(stream, seq, limit))
     looked = entries[-1].seq if entries else seq

@@ -118,7 +118,7 @@ class Broadcast:
         topics = notices.stream_topic(self._session_id), notices.state_topic(self._session_id)
         async with hub().waiting(*topics) as self._waiter:
             last = await in_thread(timeline.last_seq, self._session_id)
-            self._floor = self._position = max(0, last - timeline.PAGE)
+            self._floor = self._position = max(0, last - timeline.REPLAY)
             while True:
                 asked = list(self._places)
                 sign_ins = [place.sign_in for place in asked]

@@ -14,6 +14,8 @@ from stack.errors import StackError
 from stack.process import private_file
 
 LOCK_WAIT_SECONDS = 20.0
+# Whoever runs the stack reads them, and nobody else on the machine.
+PRIVATE = ("log", "secrets", "log-files", "log-head", "witness", "archive", "exports")
 
 
 class DataDir:
@@ -26,11 +28,11 @@ class DataDir:
         """Make the folders; one clear sentence where that is not possible."""
         try:
             # PostgreSQL runs as another user when we are root: that user may pass through, but not look around.
-            for folder in (self.root, self.root / "log", self.root / "secrets"):
-                folder.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
             self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            (self.root / "secrets").chmod(0o700)
-            (self.root / "log").chmod(0o700)
+            for name in PRIVATE:
+                (self.root / name).mkdir(exist_ok=True)
+                (self.root / name).chmod(0o700)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as error:

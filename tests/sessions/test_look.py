@@ -44,8 +44,9 @@ def test_a_look_returns_a_page_of_rows_and_then_the_fragments(world: factories.W
     first, then = looked(watched, 2, world.lead), looked(watched, 6, world.lead)
     assert ([seq for seq, _ in first.rows], first.position, first.more, first.fragments) == ([3, 4, 5, 6], 6, True, {})
     assert (then.rows, then.position, then.more) == ([], 6, False)
-    [fragment] = then.fragments[then.rights[0]]  # type: ignore[index]
-    assert fragment.startswith(b'event: fragment\ndata: <section id="panel"')
+    panel, chart = then.fragments[then.rights[0]]  # type: ignore[index]
+    assert b'id="chart"' in chart
+    assert panel.startswith(b'event: fragment\ndata: <section id="panel"')
 
 
 def test_a_row_that_does_not_match_moves_the_position_only(world: factories.World, watched: AgentSession) -> None:
@@ -81,8 +82,8 @@ def test_those_with_the_same_rights_share_one_rendering(world: factories.World, 
 
 def test_a_rendering_carries_no_token_of_anybody(world: factories.World, watched: AgentSession) -> None:
     found = looked(watched, 6, world.lead)
-    [(fragment,)] = found.fragments.values()
-    assert b'name="csrfmiddlewaretoken" value=""' in fragment
+    [(panel, _)] = found.fragments.values()
+    assert b'name="csrfmiddlewaretoken" value=""' in panel
 
 
 def test_a_look_for_many_asks_as_often_as_for_one(world: factories.World, watched: AgentSession) -> None:

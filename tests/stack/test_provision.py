@@ -87,12 +87,22 @@ def test_valkey_wants_its_password(stack: Stack) -> None:
 
 
 def test_files_with_secrets_are_private(stack: Stack) -> None:
+    root = stack.data.root
+    closed = {path for path in root.iterdir() if path.is_dir() and not path.stat().st_mode & 0o077}
     public = [
         str(path)
-        for path in stack.data.root.rglob("*")
-        if path.is_file() and "postgres" not in path.parts and path.stat().st_mode & 0o077 and "raft" not in path.parts
+        for path in root.rglob("*")
+        if path.is_file()
+        and path.stat().st_mode & 0o077
+        and not {"postgres", "raft"} & set(path.parts)
+        and not closed & set(path.parents)
     ]
     assert public == []
+
+
+def test_what_the_log_holds_is_in_folders_of_its_own_user(stack: Stack) -> None:
+    for name in ("log-files", "log-head", "archive", "exports", "witness", "secrets", "log"):
+        assert stack.data.path(name).stat().st_mode & 0o777 == 0o700
 
 
 def test_root_token_is_gone_after_provisioning(stack: Stack) -> None:
