@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from audit.event import now
 from audit.models import Event, Head, Health
@@ -12,6 +12,7 @@ from audit.models import Event, Head, Health
 logger = structlog.get_logger()
 
 SILENT = timedelta(seconds=10)
+REMEMBERED = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Problem:
     part: str
     problem: str
     since: datetime
+
+
+_unwritten: Problem | None = None
 
 
 def report(part: str, problem: str | None) -> None:
@@ -36,9 +40,18 @@ def report(part: str, problem: str | None) -> None:
     logger.error("log_problem", part=part, problem=problem)
 
 
+def unwritten(error: DatabaseError) -> None:
+    """This process could not write to the database, a full disk it may be: its pages say so for a while."""
+    global _unwritten
+    _unwritten = Problem("database", f"The database cannot be written to: {error}".strip()[:300], now())
+    logger.error("database_not_written", error=str(error))
+
+
 def problems() -> list[Problem]:
     """All that is wrong now, the integrator's own silence included."""
     found = [Problem(row.part, row.problem, row.since) for row in Health.objects.order_by("since")]
+    if _unwritten is not None and now() - _unwritten.since < REMEMBERED:
+        found.insert(0, _unwritten)
     silent_since = _silent_since()
     if silent_since is not None and not any(one.part == "log" for one in found):
         text = "The integrator is not running: events are kept, and none of them is signed for until it is back."

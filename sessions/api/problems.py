@@ -11,8 +11,10 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from psycopg.errors import DiskFull
 from psycopg_pool import PoolTimeout
 
+from audit import health
 from sessions.errors import Forbidden, Invalid, LifecycleError, StateConflict
 from sessions.models.runs import AgentSession, EndReason, State
 
@@ -173,6 +175,8 @@ def of_error(error: object, path: str) -> Refusal:
             return Refusal(Code.TOO_LARGE, "The request is too large.")
         case OperationalError() | InterfaceError() | PoolTimeout():
             logger.warning("api_unavailable", path=path, error=type(error).__name__)
+            if isinstance(error, OperationalError) and isinstance(error.__cause__, DiskFull):
+                health.unwritten(error)
             return Refusal(Code.UNAVAILABLE, "The database does not answer. Nothing was changed: try again.")
     logger.error("api_failed", path=path, exc_info=error)
     return Refusal(Code.INTERNAL, "Something went wrong on our side. It was logged.")
