@@ -33,7 +33,7 @@ def plain(value: Any) -> bool:
                 return False
         return True
     if kind is int:
-        return -_EXACT <= value <= _EXACT
+        return bool(-_EXACT <= value <= _EXACT)
     if kind is list:
         return all(map(plain, value))
     return kind in _SIMPLE
