@@ -139,6 +139,14 @@ def test_lanes_hold_up_to_axe_and_to_their_width(server: Served, browser: Browse
         assert box["width"] >= 44
         assert box["height"] >= 40
         assert box["x"] + box["width"] <= width
+        _kill(page, f"{server.url}/sessions/?live=1")
+
+
+def _kill(page: Page, address: str) -> None:
+    """Nothing is left live, so that the rehearsal asks again for whoever comes next."""
+    page.goto(address)
+    page.get_by_role("button", name="Kill").first.click()
+    expect(page.locator("body")).to_contain_text("proven dead", timeout=PATIENCE_MS)
 
 
 def _live(server: Served, page: Page) -> bool:
