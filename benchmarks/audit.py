@@ -64,6 +64,7 @@ def ack_to_checkpoint(stack: Stack) -> dict[str, float]:
     answered: dict[uuid.UUID, float] = {}
     with stack.processes("web", "integrator", "witness"):
         url = wait_for_web(stack)
+        eventually(signed_for, 60)
         watcher = Watcher(Path(stack.environment()["LOG_STORE"]))
         with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False) as agent:
             for _ in range(SAMPLES):
