@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 
 from audit import archive_drift, canonical, health, log
+from audit.advisory import alone
 from audit.archive import Archiver, find, read_manifest
 from audit.archive_drift import Checked, Drift, Progress
 from audit.archive_manifest import Manifest, Span
@@ -152,14 +153,7 @@ def _shown(part: str, stopped: str, again: str) -> Iterator[None]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Raises BusyError."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        [got] = cursor.fetchone()
-    if not got:
-        raise BusyError("another process is archiving at this moment; try again when it is done")
-    try:
+    with alone(LOCK) as ours:
+        if not ours:
+            raise BusyError("another process is archiving at this moment; try again when it is done")
         yield
-    finally:
-        if connection.connection is not None and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])

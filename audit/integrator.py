@@ -10,8 +10,7 @@ advisory lock; should both run, the row lock and the head's compare and swap let
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import structlog
@@ -21,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
 from audit import health, retention, sequencing
+from audit.advisory import alone
 from audit.clock import Clock
 from audit.cosignature import WitnessKey
 from audit.errors import ForkError, LogError, MovedError, RollbackError
@@ -68,8 +68,8 @@ class Integrator:
     def run(self) -> None:
         while not self._stop.is_set():
             try:
-                with self._alone() as alone:
-                    if alone:
+                with alone(LOCK) as ours:
+                    if ours:
                         self._serve()
             except DatabaseError as error:
                 logger.warning("integrator_lost_database", error=str(error))
@@ -86,8 +86,8 @@ class Integrator:
 
     def once(self) -> int:
         """One turn, without looking after what comes later. Returns the log's size. Raises LogError."""
-        with self._alone() as alone:
-            if not alone:
+        with alone(LOCK) as ours:
+            if not ours:
                 raise LogError("another integrator is at work on this database")
             self._make_partitions()
             while self.step():
@@ -190,18 +190,6 @@ class Integrator:
             self._months_at += 60 - MONTHS_S
         else:
             self._report("partitions", None)
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-            [got] = cursor.fetchone()
-        try:
-            yield got
-        finally:
-            if got and connection.connection is not None and not connection.connection.closed:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 class Pruning(threading.Thread):

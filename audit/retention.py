@@ -21,6 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, transaction
 
 from audit import archive, archiving, health, log
+from audit.advisory import alone
 from audit.errors import LogError
 from audit.event import LOG_STREAM, NewEvent, now, timestamp
 from audit.models import Head, Hold, LeftBundle, Pruned
@@ -224,15 +225,10 @@ def _alone() -> Iterator[None]:
                 f"the database's role {settings.DATABASES['default']['USER']} may not prune: run this with the "
                 "integrator's DATABASE_URL"
             )
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        if not cursor.fetchone()[0]:
+    with alone(LOCK) as ours:
+        if not ours:
             raise NotHereError("another process is pruning at this moment; try again when it is done")
-    try:
         yield
-    finally:
-        if connection.connection is not None and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 _LEFT = """

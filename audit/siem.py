@@ -12,7 +12,6 @@ import hmac
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import httpx
@@ -20,9 +19,9 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
 
 from audit import health, ocsf
+from audit.advisory import alone
 from audit.errors import LogError, MissingError, UnreachableError
 from audit.event import now
 from audit.models import Delivery
@@ -80,8 +79,8 @@ def deliver_once() -> int:
     """
     if not settings.SIEM_WEBHOOK_URL:
         return 0
-    with _alone() as alone:
-        if not alone:
+    with alone(LOCK) as ours:
+        if not ours:
             return 0
         delivery, _ = Delivery.objects.get_or_create(name=WEBHOOK, defaults={"due_at": now()})
         if delivery.due_at > now():
@@ -150,17 +149,3 @@ def resume_at(leaf: int) -> None:
     at = now()
     Delivery.objects.update_or_create(name=WEBHOOK, defaults={"next_leaf": leaf, "tries": 0, "due_at": at})
     health.report(PART, None)
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    """Held by the session and not by a transaction: the receiver may take its time."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        [got] = cursor.fetchone()
-    try:
-        yield got
-    finally:
-        if got and connection.connection is not None and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])

@@ -5,18 +5,18 @@ is cut off, or runs twice, changes nothing.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
 from django.db.models import Exists, F, OuterRef, Q, Value
 
 from audit import log
+from audit.advisory import alone
 from audit.event import now
 from sessions import issuing, lifecycle, revoking
 from sessions.errors import LifecycleError
@@ -38,25 +38,13 @@ _minting = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sweep-mint")
 
 def run_once() -> bool:
     """One pass over everything that is due. False if another sweep is running."""
-    with _alone() as alone:
-        if not alone:
+    with alone(LOCK) as ours:
+        if not ours:
             return False
         for chore in (_lapse, _expire, _fail_stuck, _reap, _activate, _rotate, _retire, _mint, _revoke):
             _guarded(chore)
         _guarded(log.append_deferred)
     return True
-
-
-@contextmanager
-def _alone() -> Iterator[bool]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
-        [got] = cursor.fetchone()
-        try:
-            yield got
-        finally:
-            if got:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def _guarded(chore: Callable[[], object]) -> None:
