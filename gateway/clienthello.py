@@ -61,7 +61,8 @@ def _hello(reader: "_Reader") -> Hello:
     if reader.empty:
         return Hello(None)
     names: list[str] = []
-    hidden, alpn, seen = False, (), set()
+    alpn: tuple[bytes, ...] = ()
+    hidden, seen = False, set()
     for kind, body in _extensions(_Reader(reader.block(2))):
         if kind in seen:
             raise BadHello("The ClientHello has an extension twice.")
