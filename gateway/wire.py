@@ -1,0 +1,210 @@
+"""Byte streams with backpressure, over asyncio's transports: read, write, bridge two of them, cut.
+
+Not asyncio's own streams: those copy each byte twice, and cannot be bridged without a task for each direction.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+HIGH_BYTES = 256 * 1024
+
+
+class Stream(Protocol):
+    """What an exchange needs of a connection. `read` answers b"" at the end."""
+
+    async def read(self) -> bytes: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Wire(asyncio.Protocol):
+    """One connection. Until it is bridged, what arrives is kept for `read`, up to HIGH_BYTES."""
+
+    def __init__(self, made: Callable[["Wire"], None] | None = None) -> None:
+        self._made = made
+        self._buffer = bytearray()
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._sink: Callable[[bytes], None] | None = None
+        self._peer: Wire | None = None
+        self._paused = False
+        self.ended = False
+        self.lost = asyncio.Event()
+        self.received_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if self._made is not None:
+            self._made(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._sink is not None:
+            self.received_bytes += len(data)
+            self._sink(data)
+            return
+        self._buffer += data
+        self._arrived.set()
+        if len(self._buffer) > HIGH_BYTES and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        self._arrived.set()
+        if self._peer is not None:
+            self._peer.end()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self.lost.set()
+        self._arrived.set()
+        self._writable.set()
+        if self._peer is not None:
+            self._peer.close()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+        if self._peer is not None:
+            with suppress(RuntimeError):
+                self._peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+        if self._peer is not None:
+            with suppress(RuntimeError):
+                self._peer.transport.resume_reading()
+
+    async def read(self) -> bytes:
+        """All that has arrived, waiting for some; b"" at the end."""
+        while not self._buffer:
+            if self.ended:
+                return b""
+            self._arrived.clear()
+            await self._arrived.wait()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Give back what was read too far."""
+        if data:
+            self._buffer[:0] = data
+            self._arrived.set()
+
+    def write(self, data: bytes) -> None:
+        if data and not self.lost.is_set():
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the other side keeps up. Raises ConnectionResetError if there is none any more."""
+        await self._writable.wait()
+        if self.lost.is_set():
+            raise ConnectionResetError("the connection is gone")
+
+    def end(self) -> None:
+        """Nothing more will be written."""
+        if not self.lost.is_set() and self.transport.can_write_eof():
+            with suppress(OSError, RuntimeError):
+                self.transport.write_eof()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def abort(self) -> None:
+        """End it now: what waits to be written is dropped."""
+        self.transport.abort()
+
+    def bridge(self, other: "Wire") -> None:
+        """From now on what arrives at either leaves at the other, without passing through a task."""
+        self._join(other)
+        other._join(self)
+
+    def _join(self, other: "Wire") -> None:
+        self._peer, self._sink = other, other.write
+        waiting = bytes(self._buffer)
+        self._buffer.clear()
+        self.received_bytes += len(waiting)
+        other.write(waiting)
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if self.ended:
+            other.end()
+
+
+class TlsWire:
+    """The server's side of TLS on a wire whose first bytes were looked at already."""
+
+    def __init__(self, wire: Wire, context: ssl.SSLContext) -> None:
+        self.wire = wire
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    async def handshake(self) -> None:
+        """Raises ssl.SSLError, or ConnectionResetError where the client went away."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                await self._more()
+            except ssl.SSLError:
+                # The alert that says why.
+                self._flush()
+                raise
+            else:
+                self._flush()
+                return
+
+    async def read(self) -> bytes:
+        while True:
+            try:
+                return self._tls.read(HIGH_BYTES)
+            except ssl.SSLWantReadError:
+                self._flush()
+                data = await self.wire.read()
+                if not data:
+                    return b""
+                self._incoming.write(data)
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self._tls.write(data)
+            self._flush()
+
+    async def drain(self) -> None:
+        await self.wire.drain()
+
+    def close(self) -> None:
+        with suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self._flush()
+        self.wire.close()
+
+    def abort(self) -> None:
+        self.wire.abort()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self.wire.write(self._outgoing.read())
+
+    async def _more(self) -> None:
+        data = await self.wire.read()
+        if not data:
+            raise ConnectionResetError("the client went away in the middle of its handshake")
+        self._incoming.write(data)
