@@ -8,6 +8,9 @@ from typing import Any
 from audit import canonical
 
 VERSION = 1
+# What less may be granted of; and the action that stands for all that there are.
+NARROWED = frozenset({"locations", "actions", "limits"})
+ALL = "*"
 Details = Mapping[str, Any]
 
 
@@ -72,9 +75,12 @@ def excess(narrow: Sequence[Details], wide: Sequence[Details]) -> Iterator[str]:
 
 
 def _within(narrow: Details, wide: Details) -> bool:
-    if narrow.get("type") != wide.get("type") or narrow.keys() - {"type", "locations", "actions", "limits"}:
+    """Fewer locations, fewer actions, lower limits; whatever else an object says stays as it is."""
+    if any(narrow.get(key) != wide.get(key) for key in (narrow.keys() | wide.keys()) - NARROWED):
         return False
-    sets_fit = all(set(narrow.get(key, ())) <= set(wide.get(key, ())) for key in ("locations", "actions"))
+    sets_fit = set(narrow.get("locations", ())) <= set(wide.get("locations", ())) and (
+        set(narrow.get("actions", ())) <= set(wide.get("actions", ())) or ALL in wide.get("actions", ())
+    )
     wide_limits = wide.get("limits", {})
     narrow_limits = narrow.get("limits", {})
     limits_fit = narrow_limits.keys() == wide_limits.keys() and all(

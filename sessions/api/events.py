@@ -21,10 +21,10 @@ from sessions.api.batches import LARGEST_BATCH, MOST_EVENTS, NDJSON, BadBatch, O
 from sessions.api.callers import TokenRequest, claimed_token, session_of
 from sessions.api.problems import Code, Problem, Refusal, refuse_over
 from sessions.api.reports import KIND, LONGEST_KIND, BadEvent, Reporter, claimed_id
-from sessions.api.threads import in_thread
 from sessions.models import AgentSession
 from sessions.models.runs import LIVE
 from sessions.parties import agent_of, person_of
+from sessions.threads import in_thread
 
 router = Router(tags=["events"])
 

@@ -10,11 +10,11 @@ from pydantic import ConfigDict
 from sessions import lifecycle
 from sessions.api.callers import EitherRequest, agent_key, reached, session_token
 from sessions.api.problems import Problem, refuse_over
-from sessions.api.threads import in_thread
 from sessions.api.waiting import LONGEST_WAIT_S, until
 from sessions.models import AgentSession, Credential
 from sessions.models.runs import LIVE, State
 from sessions.parties import agent_of
+from sessions.threads import in_thread
 
 router = Router(tags=["sessions"])
 

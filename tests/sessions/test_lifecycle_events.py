@@ -140,6 +140,6 @@ def test_lifecycle_function_without_the_log_changes_nothing(
     def broken(*args: Any) -> None:
         raise RuntimeError("no log")
 
-    monkeypatch.setattr("audit.log._rows", broken)
+    monkeypatch.setattr("audit.log._row", broken)
     with pytest.raises(RuntimeError, match="no log"):
         act()
