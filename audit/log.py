@@ -149,7 +149,7 @@ def append_or_defer(*events: NewEvent) -> None:
     Where there are several, each is of a stream of its own.
     """
     _require_transaction()
-    kept = [_sealed_or_withheld(event) for event in events]
+    kept = _sealed_or_withheld(events)
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
@@ -161,13 +161,13 @@ def append_or_defer(*events: NewEvent) -> None:
         )
 
 
-def _sealed_or_withheld(event: NewEvent) -> NewEvent:
+def _sealed_or_withheld(events: Sequence[NewEvent]) -> list[NewEvent]:
     """What is deferred holds nothing personal in the clear either."""
     try:
         with transaction.atomic():
-            return personal.sealed(event)
+            return personal.sealed_all(events)
     except (DatabaseError, Unreadable):
-        return personal.withheld(event)
+        return [personal.withheld(event) for event in events]
 
 
 def append_deferred(limit: int = 100) -> int:

@@ -67,10 +67,10 @@ def document(agent_session: AgentSession) -> dict[str, Any]:
 
 def signed(agent_session: AgentSession) -> dict[str, Any]:
     """The DSSE envelope, signed with the newest key."""
-    return dsse.sign(PAYLOAD_TYPE, canonical.dumps(document(agent_session)), keys()[-1])
+    return dsse.sign(PAYLOAD_TYPE, canonical.dumps(document(agent_session)), signing_keys()[-1])
 
 
-def keys() -> list[Ed25519PrivateKey]:
+def signing_keys() -> list[Ed25519PrivateKey]:
     """Oldest to newest. Raises ValueError where one is not 32 bytes in base64."""
     return list(_keys(settings.POLICY_KEYS))
 

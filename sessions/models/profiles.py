@@ -34,7 +34,8 @@ class ProfileVersion(models.Model):
     """One state of a profile. `body` is canonical JSON and never changes:
 
     {"authorization_details": [RFC 9396 objects], "limits": {"duration": s, "credential_ttl": s, "decide_within": s},
-     "on_suspend": "revoke" | "keep", "summary": text}
+     "on_suspend": "revoke" | "keep", "on_finding": "note" | "kill", "sandbox": "required" | "optional",
+     "verified_within_days": days, "summary": text}
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
