@@ -34,7 +34,13 @@ class Built:
     content: Mapping[str, Any]
 
 
-def build(parties: Parties, purpose: str, details: Sequence[Details], limits: Mapping[str, int]) -> Built:
+def build(
+    parties: Parties,
+    purpose: str,
+    details: Sequence[Details],
+    limits: Mapping[str, int],
+    conditions: Mapping[str, Any],
+) -> Built:
     content = {
         "v": VERSION,
         "session": str(parties.session),
@@ -45,6 +51,7 @@ def build(parties: Parties, purpose: str, details: Sequence[Details], limits: Ma
         "purpose": purpose,
         "authorization_details": [dict(detail) for detail in details],
         "limits": dict(limits),
+        "conditions": dict(conditions),
     }
     body = canonical.dumps(content)
     return Built(body=body, sha256=canonical.sha256(body), content=content)

@@ -55,6 +55,7 @@ CONTENT: dict[str, Any] = {
     "authorization_details": [READ_ORDERS, WRITE_SHIPMENTS],
     "limits": {"duration": 3600, "credential_ttl": 900, "decide_within": 3600},
     "on_suspend": "revoke",
+    "sandbox": "optional",
     "summary": "Read orders and customers, work on shipments.",
 }
 

@@ -102,7 +102,7 @@ def _judge(agent_session: AgentSession, raws: Sequence[object], answers: Sequenc
     grave = next((raw["kind"] for raw in new if isinstance(raw, dict) and raw.get("kind") in GRAVE), None)
     if grave is None or agent_session.state not in LIVE:
         return
-    if agent_session.profile_version.content.get("on_finding", "note") == "kill":
+    if agent_session.profile_version.conditions["on_finding"] == "kill":
         try:
             lifecycle.end_for_finding(agent_session.id, str(grave))
         except StateConflict as conflict:

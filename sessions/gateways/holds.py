@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.db.models import Q
 
 from audit.event import now
@@ -43,6 +44,24 @@ def passing(agent_session_id: uuid.UUID) -> list[str]:
 def live() -> list[Gateway]:
     """The gateways whose lease lasts."""
     return list(Gateway.objects.filter(retired_at=None, lease_until__gt=now()))
+
+
+# Canonical JSON writes it in one way, and within a text the quotes would be escaped.
+NEEDY = """
+SELECT count(*) FROM agent_sessions_agentsession AS run
+JOIN agent_sessions_grant AS made ON made.agent_session_id = run.id AND made.sha256 = run.grant_hash
+WHERE run.state = 'active' AND run.team_id = ANY(%s) AND position('"type":"egress"'::bytea IN made.body) > 0
+"""
+
+
+def shut_off(teams: Collection[uuid.UUID]) -> int:
+    """How many sessions of these teams need a gateway, if no gateway has a lease."""
+    if not teams or Gateway.objects.filter(retired_at=None, lease_until__gt=now()).exists():
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(NEEDY, [list(teams)])
+        [count] = cursor.fetchone()
+    return int(count)
 
 
 def renew(gateway_id: uuid.UUID, said: Renewal) -> News:

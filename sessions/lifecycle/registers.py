@@ -141,7 +141,9 @@ def create_profile(team: Team, slug: str, name: str, by: Person) -> Profile:
 
 @transaction.atomic(durable=True)
 def propose_profile_version(profile: Profile, content: Mapping[str, Any], by: Person) -> ProfileVersion:
+    """One that does not say otherwise demands a sandbox."""
     demand(policy.may_propose_profile(viewer(by), profile.team_id))
+    content = {"sandbox": "required", **content}
     problems = profile_problems(content)
     if problems:
         raise Invalid(problems)

@@ -72,7 +72,7 @@ def request_session(agent: Agent, request: Request) -> Requested:
         decide_by=at + timedelta(seconds=content["limits"].get("decide_within", 3600)),
     )
     limits = {"duration": duration, "credential_ttl": min(content["limits"]["credential_ttl"], duration)}
-    built = grant.build(_parties(agent_session), agent_session.purpose, details, limits)
+    built = grant.build(_parties(agent_session), agent_session.purpose, details, limits, version.conditions)
     agent_session.grant_hash = built.sha256
     _save_with_user_code(agent_session)
     Grant.objects.create(agent_session=agent_session, sha256=built.sha256, body=built.body)
