@@ -51,16 +51,16 @@ class Line:
 
 @dataclass
 class Moves:
-    """The transitions that were seen, by their numbers; `newest` is the highest of them."""
+    """The transitions that were seen, by their numbers; `newest` is the highest of them, None before the first look."""
 
-    newest: int = 0
+    newest: int | None = None
     seen: frozenset[int] = frozenset()
 
     def look(self) -> tuple[set[uuid.UUID], dict[str, set[str]]]:
         """The gateways that are in use, and what happened since the last look; nothing is new at the first."""
         alive = set(Gateway.objects.filter(retired_at=None).values_list("pk", flat=True))
-        first = not self.newest
-        if first:
+        first = self.newest is None
+        if self.newest is None:
             self.newest = Transition.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         rows = list(
             Transition.objects.filter(pk__gt=self.newest - STRAGGLING).values_list(
