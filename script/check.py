@@ -19,6 +19,7 @@ PLACEHOLDERS = {
     "OPENBAO_ROLE_ID": "placeholder",
     "OPENBAO_SECRET_ID": "placeholder",
     "ENVELOPE_KEYS": "[]",
+    "POLICY_KEYS": "[]",
     "TARGETS": "{}",
     "LOG_ORIGIN": "placeholder",
     "LOG_VERIFIER_KEYS": "",

@@ -5,6 +5,8 @@ from typing import Any
 from django.http import HttpRequest
 
 from audit import health
+from sessions import policy
+from sessions.gateways import holds
 from sessions.models import Person
 from sessions.parties import viewer
 from sessions.views import lookup
@@ -20,4 +22,6 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
         "to_decide": lookup.to_decide(watcher).count(),
         "first_team": lookup.teams(watcher).first(),
         "log_problems": health.problems(),
+        "shut_off": holds.shut_off(watcher.roles),
+        "sees_gateways": bool(policy.may_see_gateways(watcher)),
     }

@@ -108,7 +108,7 @@ class Looker:
         if key not in made:
             chosen = fleet.lanes(survey, wanted, lookup.teams_of(viewer))
             lanes = [self._lane(survey, one, wanted.minutes, fleet.may_kill(viewer, one)) for one in chosen.shown]
-            made[key] = Picture(sse.frame("fragment", fleet.render_facts(chosen, wanted)), tuple(lanes))
+            made[key] = Picture(sse.frame("fragment", fleet.render_facts(chosen, wanted, viewer)), tuple(lanes))
         return made[key]
 
     def _lane(self, survey: Survey, standing: Standing, minutes: int, kill: bool) -> Shown:

@@ -73,7 +73,7 @@ class ApproveLess(Decide):
         for number, each in enumerate(self._details):
             for index, location in enumerate(each["locations"]):
                 yield Place(
-                    name=plain(location.partition("://")[2] or location),
+                    name=plain(location.removeprefix("postgresql://")),
                     choices=tuple(
                         Choice(value := f"{number}:{index}:{action}", action, value in kept)
                         for action in each["actions"]

@@ -8,6 +8,9 @@ from typing import Any
 from audit import canonical
 
 VERSION = 1
+# What less may be granted of; and the action that stands for all that there are.
+NARROWED = frozenset({"locations", "actions", "limits"})
+ALL = "*"
 Details = Mapping[str, Any]
 
 
@@ -31,7 +34,13 @@ class Built:
     content: Mapping[str, Any]
 
 
-def build(parties: Parties, purpose: str, details: Sequence[Details], limits: Mapping[str, int]) -> Built:
+def build(
+    parties: Parties,
+    purpose: str,
+    details: Sequence[Details],
+    limits: Mapping[str, int],
+    conditions: Mapping[str, Any],
+) -> Built:
     content = {
         "v": VERSION,
         "session": str(parties.session),
@@ -42,6 +51,7 @@ def build(parties: Parties, purpose: str, details: Sequence[Details], limits: Ma
         "purpose": purpose,
         "authorization_details": [dict(detail) for detail in details],
         "limits": dict(limits),
+        "conditions": dict(conditions),
     }
     body = canonical.dumps(content)
     return Built(body=body, sha256=canonical.sha256(body), content=content)
@@ -72,9 +82,12 @@ def excess(narrow: Sequence[Details], wide: Sequence[Details]) -> Iterator[str]:
 
 
 def _within(narrow: Details, wide: Details) -> bool:
-    if narrow.get("type") != wide.get("type") or narrow.keys() - {"type", "locations", "actions", "limits"}:
+    """Fewer locations, fewer actions, lower limits; whatever else an object says stays as it is."""
+    if any(narrow.get(key) != wide.get(key) for key in (narrow.keys() | wide.keys()) - NARROWED):
         return False
-    sets_fit = all(set(narrow.get(key, ())) <= set(wide.get(key, ())) for key in ("locations", "actions"))
+    sets_fit = set(narrow.get("locations", ())) <= set(wide.get("locations", ())) and (
+        set(narrow.get("actions", ())) <= set(wide.get("actions", ())) or ALL in wide.get("actions", ())
+    )
     wide_limits = wide.get("limits", {})
     narrow_limits = narrow.get("limits", {})
     limits_fit = narrow_limits.keys() == wide_limits.keys() and all(

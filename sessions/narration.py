@@ -34,9 +34,12 @@ class Told:
 
 def names_of(references: Iterable[str]) -> dict[str, str]:
     """Names for references as events use them (person:<id>, agent:<id>, service:<name>)."""
+    gateways: dict[str, str] = {}
     by_kind: dict[str, set[uuid.UUID]] = {"person": set(), "agent": set()}
     for reference in references:
         kind, _, rest = reference.partition(":")
+        if kind == "gateway":
+            gateways[reference] = f"The gateway {plain(rest)}"
         if kind in by_kind:
             with suppress(ValueError):
                 by_kind[kind].add(uuid.UUID(rest))
@@ -44,6 +47,7 @@ def names_of(references: Iterable[str]) -> dict[str, str]:
     agents = Agent.objects.filter(pk__in=by_kind["agent"]).values_list("pk", "name") if by_kind["agent"] else ()
     return {
         **SERVICES,
+        **gateways,
         **{f"person:{pk}": plain(name) for pk, name in people},
         **{f"agent:{pk}": _agent_name(name) for pk, name in agents},
     }
@@ -122,6 +126,27 @@ def _revocation(text: str) -> Callable[[Data], Parts]:
     return told
 
 
+def _place(data: Data) -> str:
+    """Where it went, as a gateway names it; a path only where it saw inside."""
+    path = str(data.get("path") or "")
+    return f"{data.get('method') or ''} {data.get('host', '')}:{data.get('port', '')}{path}".strip()
+
+
+def _traffic(text: str, *notes: str) -> Callable[[Data], Parts]:
+    """What a gateway saw: it is no claim of the agent's."""
+
+    def told(data: Data) -> Parts:
+        said = [f"{name.replace('_', ' ')} {data[name]}" for name in notes if data.get(name) not in (None, "", False)]
+        return text, _place(data) if "host" in data else "", ", ".join(said)
+
+    return told
+
+
+def _gateway_cut(data: Data) -> Parts:
+    took = elapsed(timedelta(microseconds=data["elapsed_us"]))
+    return "passes nothing more for the session", "", f"connections closed: {data['connections']}, in {took}"
+
+
 TELLERS: Mapping[str, Callable[[Data], Parts]] = {
     "session.requested": _requested,
     "session.approved": _approved,
@@ -137,6 +162,16 @@ TELLERS: Mapping[str, Callable[[Data], Parts]] = {
     "session.resumed": _said("resumed the session"),
     "session.failed": _failed,
     "session.finding": _finding,
+    "gateway.holds": _said("took the session's policy"),
+    "gateway.cut": _gateway_cut,
+    "egress.request": _traffic("lets through", "injected", "rule"),
+    "egress.response": _traffic("got the answer", "status", "received_bytes", "elapsed_ms"),
+    "egress.opened": _traffic("opens a connection", "address", "rule"),
+    "egress.closed": _traffic("closed a connection", "why", "sent_bytes", "received_bytes"),
+    "egress.denied": _traffic("refused", "code", "evasion"),
+    "finding.leak": _traffic("found a secret on its way out, and stopped it", "slot", "where", "encoding"),
+    "finding.echo": _traffic("took a secret out of an answer", "slot", "where", "encoding"),
+    "finding.evasion": _traffic("found an attempt to get round a refusal", "code", "attempts"),
     "credential.issued": _credential("minted {slot}"),
     "credential.delivered": _credential("was handed {slot}"),
     "credential.rotating": _credential("is replacing {slot} before it ends"),
@@ -145,6 +180,7 @@ TELLERS: Mapping[str, Callable[[Data], Parts]] = {
     "credential.revocation_requested": _credential("asked for the end of {slot}"),
     "credential.revoked": _revocation("revoked {slot}"),
     "credential.proven": _revocation("tried {slot} and was refused: it is proven dead"),
+    "credential.unprovable": _revocation("ended {slot}: it lives on elsewhere, so that nothing can prove it"),
     "credential.expired_unrevoked": _revocation("could not revoke {slot} before it expired by itself"),
 }
 

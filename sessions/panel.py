@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from audit.event import now
 from sessions import policy, words
-from sessions.models import AgentSession, Approval, Credential, Revocation, RevocationStep
+from sessions.models import AgentSession, Approval, Credential, GatewayCut, Revocation, RevocationStep
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.policy import Verdict, Viewer
+from sessions.providers import registry
 
 NOT_ASKED = Verdict(False)
 
@@ -100,9 +102,37 @@ class Lane:
         return self.state == CredentialState.PROVEN
 
     @property
+    def long_lived(self) -> bool:
+        """It does not end by itself: gateways alone ever hold it."""
+        return self.credential.provider in registry.FOR_GATEWAYS
+
+    @property
     def dying(self) -> bool:
         """Its end was asked for, and it is not known to be dead."""
         return self.ending is not None and self.credential.alive
+
+
+@dataclass(frozen=True)
+class Passing:
+    """One gateway that had the session, and whether it still passes anything on for it."""
+
+    name: str
+    text: str
+    sign: str
+    tone: str
+    at: datetime | None = None
+
+    @classmethod
+    def of(cls, hold: GatewayCut, serves: bool, over_at: datetime | None) -> "Passing":
+        gateway = hold.gateway
+        if hold.acknowledged_at is not None:
+            return cls(gateway.name, _cut(hold, hold.acknowledged_at, over_at), "tick", "proven")
+        if hold.lapsed_at is not None or gateway.lease_until is None or gateway.lease_until < now():
+            lapsed_at = hold.lapsed_at or gateway.lease_until
+            return cls(gateway.name, "passes nothing: its lease lapsed", "shut", "over", lapsed_at)
+        if serves:
+            return cls(gateway.name, "passes on what the grant allows, since", "open", "live", hold.held_since)
+        return cls(gateway.name, "has not acknowledged the cut yet", "bang", "refused")
 
 
 @dataclass(frozen=True)
@@ -114,6 +144,7 @@ class Verdicts:
     dying: int
     expired: int
     took: str
+    unprovable: int = 0
 
 
 def lanes(agent_session: AgentSession) -> list[Lane]:
@@ -134,6 +165,7 @@ def verdicts(agent_session: AgentSession, credentials: Sequence[Credential]) -> 
         dying=dying,
         expired=sum(credential.state == CredentialState.EXPIRED_UNREVOKED for credential in credentials),
         took=_since_end(agent_session, last) if not dying else "",
+        unprovable=sum(credential.state == CredentialState.UNPROVABLE for credential in credentials),
     )
 
 
@@ -142,6 +174,32 @@ def _since_end(agent_session: AgentSession, moment: datetime | None) -> str:
     if moment is None or agent_session.ended_at is None or moment < agent_session.ended_at:
         return ""
     return words.elapsed(moment - agent_session.ended_at)
+
+
+def gateways(agent_session: AgentSession) -> list[Passing]:
+    """The newest hold of each gateway that had the session."""
+    rows = (
+        agent_session.gateway_cuts.select_related("gateway").order_by("gateway__name", "-pk").distinct("gateway__name")
+    )
+    holds = list(rows)
+    serves = agent_session.state == State.ACTIVE
+    return [Passing.of(hold, serves, _over_at(agent_session) if holds else None) for hold in holds]
+
+
+def _over_at(agent_session: AgentSession) -> datetime | None:
+    """Since when gateways must pass nothing for it."""
+    if agent_session.ended_at is not None or agent_session.state == State.ACTIVE:
+        return agent_session.ended_at
+    newest = agent_session.transitions.filter(to_state=State.SUSPENDED).last()
+    return newest.at if newest else None
+
+
+def _cut(hold: GatewayCut, at: datetime, over_at: datetime | None) -> str:
+    count = hold.connections or 0
+    took = words.elapsed(timedelta(microseconds=hold.elapsed_us or 0))
+    closed = f"{count} {'connection' if count == 1 else 'connections'} closed in {took}" if count else "none was open"
+    after = f" {words.elapsed(at - over_at)} after the end" if over_at is not None and at >= over_at else ""
+    return f"cut{after}: {closed}"
 
 
 def decision(agent_session: AgentSession) -> Approval | None:

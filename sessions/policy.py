@@ -17,6 +17,9 @@ class Viewer:
     def has(self, team: uuid.UUID, *roles: str) -> bool:
         return not self.roles.get(team, frozenset()).isdisjoint(roles)
 
+    def has_anywhere(self, *roles: str) -> bool:
+        return any(self.has(team, *roles) for team in self.roles)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -126,6 +129,19 @@ def may_erase(viewer: Viewer, person: uuid.UUID, teams: Collection[uuid.UUID]) -
     if teams and all(viewer.has(team, "admin") for team in teams):
         return ALLOW
     return deny("Only somebody who is an admin of each of this person's teams can erase them.")
+
+
+def may_see_gateways(viewer: Viewer) -> Verdict:
+    """Gateways serve all teams: who decides or watches in one of them sees what stands between."""
+    if viewer.has_anywhere("lead", "security", "admin"):
+        return ALLOW
+    return deny("Only a lead, security or an admin of some team sees the gateways.")
+
+
+def may_retire_gateway(viewer: Viewer) -> Verdict:
+    if viewer.has_anywhere("security", "admin"):
+        return ALLOW
+    return deny("Only security or an admin of some team can retire a gateway.")
 
 
 def may_hold(viewer: Viewer, teams: Collection[uuid.UUID]) -> Verdict:

@@ -188,7 +188,7 @@ def _conclude(attempt: Attempt) -> None:
             lifecycle.record_revoked(revocation.id, _evidence(attempt, "revoke"))
             credential.state = CredentialState.REVOKED
         if not any(missing.values()) and credential.state == CredentialState.REVOKED:
-            lifecycle.record_proven(revocation.id, _evidence(attempt, "proof"))
+            _finish(attempt)
             return
         if missing["revoke"] and _expired(credential):
             lifecycle.record_expired_unrevoked(revocation.id, {"missing": missing["revoke"]})
@@ -196,6 +196,14 @@ def _conclude(attempt: Attempt) -> None:
     except StateConflict as conflict:
         logger.info("revocation_overtaken", revocation=str(revocation.id), found=conflict.found)
     claims.release_revocation(attempt.claim, backoff_s(attempt.claim.attempt))
+
+
+def _finish(attempt: Attempt) -> None:
+    """Proven only by a step that tried it: without one, revoked is all that can be said."""
+    if any(step.kind == RevocationStep.Kind.PROOF for step in attempt.steps):
+        lifecycle.record_proven(attempt.revocation.id, _evidence(attempt, "proof"))
+    else:
+        lifecycle.record_unprovable(attempt.revocation.id, _evidence(attempt, "revoke"))
 
 
 def _expired(credential: Credential) -> bool:

@@ -90,7 +90,8 @@ def _reap() -> None:
 
 
 def _activate() -> None:
-    waiting = AgentSession.objects.filter(state=State.APPROVED, credentials__state=CredentialState.ISSUED)
+    ready = Q(credentials__state=CredentialState.ISSUED) | Q(credentials=None)
+    waiting = AgentSession.objects.filter(ready, state=State.APPROVED)
     _each(waiting.values_list("id", flat=True).distinct()[:BATCH], issuing.activate_if_ready)
 
 

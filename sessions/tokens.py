@@ -1,7 +1,8 @@
 """Keys and codes that we hand out: how they look, and the digests under which we keep them.
 
-A key is `dbk_` (agent key), `dbs_` (session token) or `dbd_` (device code), 32 base62 characters of 190 random bits,
-and six of a CRC-32 over what precedes them: a scanner can tell a real one from a look-alike without asking us.
+A key is `dbk_` (agent key), `dbs_` (session token), `dbd_` (device code) or `dbg_` (gateway), 32 base62 characters of
+190 random bits, and six of a CRC-32 over what precedes them: a scanner can tell a real one from a look-alike without
+asking us.
 """
 
 import hashlib
@@ -9,7 +10,8 @@ import secrets
 import zlib
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-AGENT_KEY, SESSION_TOKEN, DEVICE_CODE = "dbk", "dbs", "dbd"
+AGENT_KEY, SESSION_TOKEN, DEVICE_CODE, GATEWAY_TOKEN = "dbk", "dbs", "dbd", "dbg"
+PROXY_PREFIX = "dbp_"
 _RANDOM, _CHECKSUM = 32, 6
 # RFC 8628, section 6.1: no vowels, so no words; nothing that is read as something else.
 _USER_CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
@@ -35,6 +37,11 @@ def well_formed(key: str, prefix: str) -> bool:
 def digest(key: str) -> str:
     """What is stored. The keys are random, so a plain hash cannot be guessed."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def proxy_secret(session_token: str) -> str:
+    """What a session's sandbox shows to a gateway: made of the token, and no way back to it (docs/gateway.md)."""
+    return PROXY_PREFIX + hashlib.sha256(f"drawbridge proxy\n{session_token}".encode()).hexdigest()[:40]
 
 
 def new_user_code() -> str:

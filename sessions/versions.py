@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ORDER = ("summary", "authorization_details", "type", "locations", "actions", "limits", "on_suspend")
+ORDER = (
+    *("summary", "authorization_details", "type", "locations", "actions", "inject", "network", "listen", "limits"),
+    *("on_suspend", "sandbox", "verified_within_days", "on_finding"),
+)
 SIGNS = {"+": "added", "-": "removed", " ": "same"}
 
 

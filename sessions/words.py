@@ -1,7 +1,7 @@
 """What stands in a grant, a profile or a length of time, in plain words for the one who decides."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,14 @@ from sessions.providers.contract import CredentialError, Details
 
 UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What holds while a session runs; `risky` where it leaves something open."""
+
+    text: str
+    risky: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class GrantWords:
     allows: tuple[str, ...]
     duration: str
     credential_ttl: str
+    conditions: tuple["Condition", ...]
     content: Mapping[str, Any]
 
 
@@ -42,8 +51,21 @@ def of_grant(content: Mapping[str, Any]) -> GrantWords:
         allows=tuple(allowed(content["authorization_details"])),
         duration=span(content["limits"]["duration"]),
         credential_ttl=span(content["limits"]["credential_ttl"]),
+        conditions=tuple(conditions(content.get("conditions", {}))),
         content=content,
     )
+
+
+def conditions(content: Mapping[str, Any]) -> Iterator[Condition]:
+    """The conditions of a grant or of a profile version."""
+    if content.get("sandbox") == "required":
+        yield Condition("It runs inside a sandbox only.")
+    elif content.get("sandbox") == "optional":
+        yield Condition("It may run without a sandbox: then only its credentials limit what it reaches.", risky=True)
+    if days := content.get("verified_within_days"):
+        yield Condition(f"Its sandbox must have withstood all probes within the last {span(days * 86_400)}.")
+    if content.get("on_finding") == "kill":
+        yield Condition("A leak or an evasion that a gateway finds ends it at once.")
 
 
 def allowed(details: Sequence[Details]) -> list[str]:

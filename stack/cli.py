@@ -11,7 +11,7 @@ from stack.errors import StackError
 from stack.processes import REPOSITORY
 from stack.serve import ServeOptions, Server
 
-EPILOG = "Ports can be chosen with PORT, POSTGRES_PORT, VALKEY_PORT and OPENBAO_PORT."
+EPILOG = "Ports can be chosen with PORT, POSTGRES_PORT, VALKEY_PORT, OPENBAO_PORT and GATEWAY_PORT."
 
 
 def parser() -> argparse.ArgumentParser:

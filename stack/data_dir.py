@@ -15,7 +15,17 @@ from stack.process import private_file
 
 LOCK_WAIT_SECONDS = 20.0
 # Whoever runs the stack reads them, and nobody else on the machine.
-PRIVATE = ("log", "secrets", "log-files", "log-head", "witness", "archive", "exports")
+PRIVATE = (
+    "log",
+    "secrets",
+    "log-files",
+    "log-head",
+    "witness",
+    "archive",
+    "exports",
+    "gateway-spool",
+    "gateway-sockets",
+)
 
 
 class DataDir:

@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from stack.data_dir import DataDir
 from stack.databases import APP, CONTROL, CUTTER, INTEGRATOR, OWNER, WAREHOUSE
 from stack.errors import StackError
@@ -21,6 +23,7 @@ def environment(data_dir: Path) -> dict[str, str]:
     if ports is None:
         raise StackError(f"There is no stack in {data.root} yet. Start it once with script/server.")
     postgres = Postgres(data, ports["postgres"])
+    policy_keys = data.secret("policy-keys.json", first_policy_keys)
     no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
     return {
         "NO_PROXY": no_proxy,
@@ -39,6 +42,13 @@ def environment(data_dir: Path) -> dict[str, str]:
         "SECRET_KEY_FILE": str(data.secret("secret-key", lambda: secrets.token_urlsafe(64))),
         "ENVELOPE_KEYS_FILE": str(data.secret("envelope-keys.json", first_envelope_keys)),
         "TARGETS_FILE": str(write_targets(data, ports["postgres"])),
+        "POLICY_KEYS_FILE": str(policy_keys),
+        "GATEWAY_POLICY_KEYS": ",".join(verifiers_of(policy_keys)),
+        "GATEWAY_TOKEN_FILE": str(data.path("secrets", "gateway-token")),
+        "GATEWAY_CONTROL_URL": f"http://127.0.0.1:{ports['web']}",
+        "GATEWAY_LISTEN": f"127.0.0.1:{ports['gateway']}",
+        "GATEWAY_SPOOL": str(data.path("gateway-spool")),
+        "GATEWAY_SOCKETS": str(data.path("gateway-sockets")),
         "PEOPLE_FILE": str(data.path("people.json")),
         **log_environment(data, ports["witness"]),
     }
@@ -47,6 +57,19 @@ def environment(data_dir: Path) -> dict[str, str]:
 def first_envelope_keys() -> str:
     """A list of one key; later keys are appended, oldest to newest."""
     return json.dumps([{"id": "k1", "key": base64.b64encode(secrets.token_bytes(32)).decode()}])
+
+
+def first_policy_keys() -> str:
+    """A list of one key, which signs what gateways may pass on; later keys are appended, oldest to newest."""
+    seed = Ed25519PrivateKey.generate().private_bytes_raw()
+    return json.dumps([{"key": base64.b64encode(seed).decode()}])
+
+
+def verifiers_of(policy_keys: Path) -> list[str]:
+    """The public halves, each 32 bytes in base64: what gateways believe."""
+    seeds = [base64.b64decode(entry["key"]) for entry in json.loads(policy_keys.read_text())]
+    publics = [Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw() for seed in seeds]
+    return [base64.b64encode(public).decode() for public in publics]
 
 
 def write_targets(data: DataDir, port: int) -> Path:

@@ -11,6 +11,7 @@ from stack.postgres import Postgres, password_name
 
 SETUP_POLICY = "drawbridge-setup"
 CONTROL_POLICY = "drawbridge-control"
+SECRETS = "agent-secrets"
 SCRAM = "scram-sha-256"
 COMMON = {"token_no_default_policy": True, "token_type": "service", "bind_secret_id": True}
 SETUP_TOKENS = {**COMMON, "token_ttl": "5m", "token_max_ttl": "5m"}
@@ -47,6 +48,8 @@ def make_mounts(root: hvac.Client) -> None:
     """Mount what is not mounted yet."""
     if "database/" not in root.read("sys/mounts")["data"]:
         write(root, "sys/mounts/database", type="database")
+    if f"{SECRETS}/" not in root.read("sys/mounts")["data"]:
+        write(root, f"sys/mounts/{SECRETS}", type="kv", options={"version": "2"})
     if "approle/" not in root.read("sys/auth")["data"]:
         write(root, "sys/auth/approle", type="approle")
 
@@ -78,6 +81,14 @@ def apply_settings(client: hvac.Client, postgres: Postgres) -> None:
         max_open_connections=16,
         max_idle_connections=8,
     )
+
+
+def put_secret(openbao: OpenBao, name: str, value: str) -> None:
+    """Keep a team's long-lived secret, or the next version of it: what a profile calls kv:NAME."""
+    client = openbao.client()
+    client.auth.approle.login(**openbao.recovery()["setup"])
+    write(client, f"{SECRETS}/data/{name}", data={"value": value})
+    client.auth.token.revoke_self()
 
 
 def keep_control_role(openbao: OpenBao, client: hvac.Client) -> None:

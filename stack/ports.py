@@ -13,8 +13,15 @@ PREFERRED = {
     "openbao": 18200,
     "openbao_cluster": 18201,
     "witness": 18090,
+    "gateway": 18080,
 }
-VARIABLES = {"web": "PORT", "postgres": "POSTGRES_PORT", "valkey": "VALKEY_PORT", "openbao": "OPENBAO_PORT"}
+VARIABLES = {
+    "web": "PORT",
+    "postgres": "POSTGRES_PORT",
+    "valkey": "VALKEY_PORT",
+    "openbao": "OPENBAO_PORT",
+    "gateway": "GATEWAY_PORT",
+}
 # Below Linux's ephemeral range, so that no outgoing connection takes a port while its service restarts.
 FREE_RANGE = range(20_000, 32_000)
 

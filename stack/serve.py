@@ -19,7 +19,7 @@ from stack import ports
 from stack.errors import StackError
 from stack.follow import LogFollower
 from stack.local import Stack
-from stack.processes import PROCESSES, REPOSITORY
+from stack.processes import PROCESSES, REPOSITORY, is_there
 from stack.service import wait_until
 from stack.supervisor import Supervisor
 
@@ -101,7 +101,9 @@ class Server:
     def _start_processes(self, env: Mapping[str, str]) -> None:
         self.stack.supervise_services(self.supervisor)
         for process in PROCESSES:
-            if process.name != "rehearsal":
+            if not is_there(process):
+                say(f"  {process.name}: not installed here, so it is not started")
+            elif process.name != "rehearsal":
                 self.stack.start_process(self.supervisor, process.name)
         wait_until(lambda: is_healthy(env["DRAWBRIDGE_URL"]), self.supervisor.running("web"))
         if self.options.rehearsal:

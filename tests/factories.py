@@ -9,7 +9,18 @@ from audit import canonical, personal
 from audit.event import now
 from audit.models import Event
 from sessions import lifecycle
-from sessions.models import Agent, AgentSession, Credential, Membership, Person, Profile, ProfileVersion, Role, Team
+from sessions.models import (
+    Agent,
+    AgentSession,
+    Credential,
+    Gateway,
+    Membership,
+    Person,
+    Profile,
+    ProfileVersion,
+    Role,
+    Team,
+)
 from sessions.models.agents import Framework
 from sessions.providers.contract import Minted
 
@@ -26,10 +37,25 @@ WRITE_SHIPMENTS = {
     "actions": ["read", "write"],
     "limits": {"connections": 4},
 }
+TO_GITHUB = {
+    "type": "egress",
+    "locations": ["https://api.github.com/repos/acme/"],
+    "actions": ["GET", "POST"],
+    "inject": {"slot": "secret:github", "as": "bearer"},
+}
+TO_DATABASE = {
+    "type": "egress",
+    "locations": ["tcp://db.corp.example:5432"],
+    "actions": ["forward"],
+    "network": "10.20.0.0/16",
+    "listen": 15432,
+}
+GITHUB = {"type": "secret", "locations": ["kv:github"], "actions": ["inject"]}
 CONTENT: dict[str, Any] = {
     "authorization_details": [READ_ORDERS, WRITE_SHIPMENTS],
     "limits": {"duration": 3600, "credential_ttl": 900, "decide_within": 3600},
     "on_suspend": "revoke",
+    "sandbox": "optional",
     "summary": "Read orders and customers, work on shipments.",
 }
 
@@ -95,6 +121,11 @@ def world(content: dict[str, Any] | None = None) -> World:
     )
 
 
+def egress_only() -> dict[str, Any]:
+    """A profile whose sessions have no credential."""
+    return {**CONTENT, "authorization_details": [TO_DATABASE]}
+
+
 def roles_of(one: Person) -> set[str]:
     return set(Membership.objects.filter(person=one, ended_at=None).values_list("role", flat=True))
 
@@ -115,6 +146,20 @@ def issue(agent_session: AgentSession) -> Credential:
     lifecycle.activate(agent_session.id)
     credential.refresh_from_db()
     return credential
+
+
+def gateway(lease_s: float | None = 10) -> tuple[Gateway, str]:
+    """A gateway with a lease, and its token."""
+    made, token = lifecycle.add_gateway(f"gw-{uuid.uuid4().hex[:8]}", "service:operator")
+    if lease_s is not None:
+        made.started_at, made.lease_until = now(), now() + timedelta(seconds=lease_s)
+        made.save()
+    return made, token
+
+
+def cut(agent_session_id: uuid.UUID, connections: int = 2, elapsed_us: int = 1_500) -> lifecycle.Cut:
+    """A gateway's word that it passes nothing more."""
+    return lifecycle.Cut(agent_session_id, now(), connections, elapsed_us)
 
 
 def events_of(stream: uuid.UUID) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 PUBLIC   anybody
 PERSON   a signed-in person; what they may see and do there is decided by sessions/policy.py, team by team
 AGENT    the API: an agent's key or a session's token, checked by the endpoint's own authentication
+GATEWAY  the API: a gateway's own token, checked likewise
 """
 
 from enum import StrEnum
@@ -12,6 +13,7 @@ class Who(StrEnum):
     PUBLIC = "public"
     PERSON = "person"
     AGENT = "agent"
+    GATEWAY = "gateway"
 
 
 ACCESS: dict[str, Who] = {
@@ -34,6 +36,9 @@ ACCESS: dict[str, Who] = {
     "device": Who.PERSON,
     "fleet": Who.PERSON,
     "fleet-stream": Who.PERSON,
+    "fleet-kill": Who.PERSON,
+    "gateway-list": Who.PERSON,
+    "gateway-retire": Who.PERSON,
     "session-list": Who.PERSON,
     "session-list-stream": Who.PERSON,
     "session": Who.PERSON,
@@ -80,6 +85,11 @@ ACCESS: dict[str, Who] = {
     "api-v1:credentials": Who.AGENT,
     "api-v1:replace": Who.AGENT,
     "api-v1:events": Who.AGENT,
+    "api-v1:gateway-lease": Who.GATEWAY,
+    "api-v1:gateway-stream": Who.GATEWAY,
+    "api-v1:gateway-session": Who.GATEWAY,
+    "api-v1:gateway-events": Who.GATEWAY,
+    "api-v1:gateway-acks": Who.GATEWAY,
     "otlp-logs": Who.AGENT,
     "api_not_found": Who.PUBLIC,
 }

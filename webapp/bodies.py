@@ -15,6 +15,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 API = "/api/"
+GATEWAYS = "/api/v1/gateways/"
 BATCHES = frozenset({"/api/v1/events", "/v1/logs"})
 LONGEST_BATCH = 4 * 1024 * 1024
 LONGEST_CALL = 64 * 1024
@@ -33,8 +34,8 @@ class Refused:
 
 
 def limit_of(path: str) -> int:
-    """Batches of events may be longer than everything else; forms hold whole profiles."""
-    if path in BATCHES:
+    """Batches of events and what gateways say may be longer than all else; forms hold whole profiles."""
+    if path in BATCHES or path.startswith(GATEWAYS):
         return LONGEST_BATCH
     return LONGEST_CALL if path.startswith(API) else LONGEST_FORM
 

@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, register
 
 SHORTEST_SECRET_KEY = 32
 ENVELOPE_KEY_BYTES = 32
+POLICY_SEED_BYTES = 32
 TARGET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,50}")
 
 
@@ -57,6 +58,26 @@ def targets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Chec
         Error(f"TARGETS has the name {name!r}, which no grant can use.", hint=hint, id="drawbridge.E005")
         for name in bad
     ]
+
+
+@register()
+def policy_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """drawbridge.E006: there is a key to sign policies with, and each is an Ed25519 seed."""
+    hint = 'POLICY_KEYS is a JSON list, oldest to newest, of {"key": base64 of 32 random bytes}.'
+    return [Error(problem, hint=hint, id="drawbridge.E006") for problem in _policy_problems(settings.POLICY_KEYS)]
+
+
+def _policy_problems(keys: Any) -> Iterator[str]:
+    if not isinstance(keys, list) or not keys:
+        yield "There is no key to sign policies with."
+        return
+    for number, key in enumerate(keys, start=1):
+        try:
+            sound = len(base64.b64decode(key["key"], validate=True)) == POLICY_SEED_BYTES
+        except (binascii.Error, KeyError, TypeError):
+            sound = False
+        if not sound:
+            yield f"Policy key {number} is not the base64 of {POLICY_SEED_BYTES} bytes."
 
 
 def _envelope_problems(keys: Any) -> Iterator[str]:

@@ -115,6 +115,9 @@ OPENBAO_TIMEOUT_S = env.number("OPENBAO_TIMEOUT_S", 5, least=1)
 ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
 
+# The keys that sign what gateways may pass on (oldest to newest): a list of {"key": base64 of an Ed25519 seed}.
+POLICY_KEYS = env.document("POLICY_KEYS")
+
 # The log: its name, who may be believed to have signed it, and where its files lie: a folder, or s3://bucket/prefix.
 # The signing keys are read by the integrator alone.
 LOG_ORIGIN = env.text("LOG_ORIGIN")

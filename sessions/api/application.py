@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
-from sessions.api import asking, credentials, events, problems, standing, token
+from sessions.api import asking, credentials, events, gateways, problems, standing, token
 from sessions.api.problems import MEDIA_TYPE, Code, Refusal
 
 PREFIX = "api/v1/"
@@ -77,6 +77,7 @@ def build() -> AgentApi:
     problems.install(api)
     for module in (asking, token, standing, credentials, events):
         api.add_router("", module.router)
+    api.add_router("/gateways", gateways.router)
     return api
 
 

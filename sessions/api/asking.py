@@ -15,12 +15,12 @@ from sessions import lifecycle
 from sessions.api.callers import AgentRequest, agent_key, reached
 from sessions.api.problems import Code, Problem, Refusal
 from sessions.api.standing import Session, session_of
-from sessions.api.threads import in_thread
 from sessions.errors import Invalid
 from sessions.models import Agent, AgentSession, Profile
 from sessions.models.runs import State
 from sessions.parties import agent_of
 from sessions.providers import registry
+from sessions.threads import in_thread
 
 router = Router(tags=["sessions"])
 

@@ -1,4 +1,4 @@
-"""Who calls: an agent with its key, or the runner of one session with that session's token."""
+"""Who calls: an agent with its key, the runner of one session with that session's token, or a gateway with its own."""
 
 import uuid
 from collections.abc import Coroutine
@@ -13,8 +13,8 @@ from ninja.security import HttpBearer
 from audit.event import now
 from sessions import tokens
 from sessions.api.problems import Code, Refusal
-from sessions.api.threads import in_thread
-from sessions.models import Agent, AgentKey, AgentSession, Membership
+from sessions.models import Agent, AgentKey, AgentSession, Gateway, Membership
+from sessions.threads import in_thread
 
 USED_EVERY = timedelta(minutes=1)
 
@@ -65,11 +65,25 @@ class _Bearer(HttpBearer):
 
     prefix: str
 
-    def __call__(self, request: HttpRequest) -> "Coroutine[Any, Any, Caller | None] | None":
+    def __call__(self, request: HttpRequest) -> "Coroutine[Any, Any, Caller | Gateway | str | None] | None":
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not tokens.well_formed(token.strip(), self.prefix):
             return None
         return self.authenticate(request, token.strip())
+
+
+class GatewayRequest(HttpRequest):
+    auth: Gateway
+
+
+class GatewayTokenAuth(_Bearer):
+    """`Authorization: Bearer dbg_...`"""
+
+    prefix = tokens.GATEWAY_TOKEN
+    openapi_bearerFormat = "dbg_"
+
+    async def authenticate(self, request: HttpRequest, token: str) -> Gateway | None:
+        return await in_thread(gateway_of_token)(token)
 
 
 class AgentKeyAuth(_Bearer):
@@ -105,6 +119,11 @@ class ClaimedTokenAuth(_Bearer):
 agent_key = AgentKeyAuth()
 session_token = SessionTokenAuth()
 claimed_token = ClaimedTokenAuth()
+gateway_token = GatewayTokenAuth()
+
+
+def gateway_of_token(token: str) -> Gateway | None:
+    return Gateway.objects.filter(token_digest=tokens.digest(token), retired_at=None).first()
 
 
 def agent_of_key(key: str) -> AgentCaller | None:

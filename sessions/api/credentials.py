@@ -13,7 +13,6 @@ from sessions import lifecycle
 from sessions.api.callers import SessionCaller, SessionRequest, reached, session_token
 from sessions.api.problems import Code, Problem, Refusal, refuse_over
 from sessions.api.standing import CredentialFacts, facts_of
-from sessions.api.threads import in_thread
 from sessions.api.token import DOCUMENT
 from sessions.api.waiting import preferred_wait_s, until
 from sessions.errors import StateConflict
@@ -21,6 +20,8 @@ from sessions.models import AgentSession, Credential
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import LIVE
 from sessions.parties import agent_of
+from sessions.providers import registry
+from sessions.threads import in_thread
 
 router = Router(tags=["credentials"])
 
@@ -87,6 +88,7 @@ def deliver_new(caller: SessionCaller, agent_session_id: uuid.UUID) -> list[dict
 
 def _undelivered(agent_session: AgentSession) -> Sequence[Credential]:
     newest = Credential.objects.filter(agent_session=agent_session, state=CredentialState.ISSUED)
+    newest = newest.exclude(provider__in=registry.FOR_GATEWAYS)
     newest = newest.order_by("slot", "-generation").distinct("slot")
     return [credential for credential in newest if credential.delivered_at is None]
 

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -13,23 +13,25 @@ from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from ninja import Router, Schema
 
-from audit import log
+from audit import log, notices
 from audit.event import OUTCOMES, NewEvent, now
 from audit.log import Answer
+from sessions import words
 from sessions.api import batches
 from sessions.api.batches import LARGEST_BATCH, MOST_EVENTS, NDJSON, BadBatch, OtherType, TooLarge
 from sessions.api.callers import TokenRequest, claimed_token, session_of
 from sessions.api.problems import Code, Problem, Refusal, refuse_over
 from sessions.api.reports import KIND, LONGEST_KIND, BadEvent, Reporter, claimed_id
-from sessions.api.threads import in_thread
 from sessions.models import AgentSession
 from sessions.models.runs import LIVE
 from sessions.parties import agent_of, person_of
+from sessions.threads import in_thread
 
 router = Router(tags=["events"])
 
 # How long after the end a runner may still send what it had spooled.
 GRACE = timedelta(minutes=10)
+SANDBOX, LONGEST_SANDBOX = "sandbox.started", 64
 ANOTHERS = "This id belongs to another event, or this event was sent before with other content."
 # Batches at work or waiting for a thread: more of them would only wait, and hold memory.
 MOST_AT_ONCE, MOST_AT_ONCE_EACH = 32, 8
@@ -184,12 +186,23 @@ def take(reporter: Reporter, raws: Sequence[object], at: datetime) -> list[dict[
             receipt.update(answer="rejected", why=str(bad))
         receipts.append(receipt)
     answers = _store(reporter.session, [event for _, event in good])
+    sandboxes = [event.data for _, event in good if event.kind == SANDBOX]
+    if sandboxes:
+        _note_sandbox(reporter.session, sandboxes[0])
     for (place, _), answer in zip(good, answers, strict=True):
         if answer is Answer.CONFLICT:
             receipts[place].update(answer="rejected", why=ANOTHERS)
         elif answer is Answer.KNOWN:
             receipts[place]["answer"] = "known"
     return receipts
+
+
+def _note_sandbox(agent_session_id: uuid.UUID, data: Mapping[str, Any]) -> None:
+    """What its runner says of the sandbox, for the session's page. What was said first stays."""
+    said = " ".join(str(data[name]) for name in ("sandbox", "version") if isinstance(data.get(name), str | int | float))
+    shown = words.plain(said)[:LONGEST_SANDBOX]
+    if shown and AgentSession.objects.filter(pk=agent_session_id, sandbox="").update(sandbox=shown):
+        notices.publish(notices.state_topic(agent_session_id))
 
 
 def _store(agent_session_id: uuid.UUID, events: Sequence[NewEvent]) -> list[Answer]:

@@ -11,7 +11,7 @@ from sessions.api import batches, otlp, problems, telemetry
 from sessions.api.batches import LARGEST_BATCH, BadBatch, OtherType, TooLarge
 from sessions.api.events import at_work, reporter_of, session_seen, take
 from sessions.api.problems import KINDS, Code, Refusal
-from sessions.api.threads import in_thread
+from sessions.threads import in_thread
 
 # The statuses that OTLP has its senders try again after.
 WAIT = (Code.BUSY, Code.UNAVAILABLE)

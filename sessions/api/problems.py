@@ -31,6 +31,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     STATE_CONFLICT = "state_conflict"
+    GONE = "gone"
     SESSION_ENDED = "session_ended"
     SESSION_KILLED = "session_killed"
     LENGTH_REQUIRED = "length_required"
@@ -49,6 +50,7 @@ KINDS: dict[Code, tuple[HTTPStatus, str]] = {
     Code.NOT_FOUND: (HTTPStatus.NOT_FOUND, "There is nothing here"),
     Code.METHOD_NOT_ALLOWED: (HTTPStatus.METHOD_NOT_ALLOWED, "This method is not served here"),
     Code.STATE_CONFLICT: (HTTPStatus.CONFLICT, "The state does not allow it"),
+    Code.GONE: (HTTPStatus.GONE, "Nothing passes for this session"),
     Code.SESSION_ENDED: (HTTPStatus.CONFLICT, "The session has ended"),
     Code.SESSION_KILLED: (HTTPStatus.CONFLICT, "The session was killed"),
     Code.LENGTH_REQUIRED: (HTTPStatus.LENGTH_REQUIRED, "The request must say its length"),

@@ -22,11 +22,11 @@ AHEAD = timedelta(minutes=5)
 # An end has consequences that are worth reporting: a command is given 5 seconds to go, a dead credential is refused.
 AFTERMATH = timedelta(seconds=30)
 
-KIND = re.compile(r"(?:agent|tool|db|file|http|process)(?:\.[a-z][a-z0-9_]*){1,3}")
+KIND = re.compile(r"(?:agent|tool|db|file|http|process|sandbox)(?:\.[a-z][a-z0-9_]*){1,3}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
-_KEY = re.compile(r"(?=(db[ksd])_[0-9A-Za-z]{38})")
+_KEY = re.compile(r"(?=(db[ksdg])_[0-9A-Za-z]{38})")
 _KEY_LENGTH = 42
-_MARKS = ("dbk_", "dbs_", "dbd_")
+_MARKS = ("dbk_", "dbs_", "dbd_", "dbg_")
 
 
 class BadEvent(Exception):
@@ -42,6 +42,8 @@ class Reporter:
     act: str
     since: datetime
     until: datetime | None
+    agent: str | None = None
+    kinds: re.Pattern[str] = KIND
 
     @cached_property
     def _earliest_ms(self) -> float:
@@ -57,12 +59,12 @@ class Reporter:
             id=self._id(raw.get("id"), at),
             stream=self.session,
             session=self.session,
-            kind=_kind(raw.get("kind")),
+            kind=_kind(raw.get("kind"), self.kinds),
             outcome=_outcome(raw.get("outcome", SUCCESS)),
             occurred_at=self._occurred_at(raw.get("occurred_at"), at),
             sub=self.sub,
             act=self.act,
-            agent=self.act,
+            agent=self.agent or self.act,
             data=_data(raw.get("data", {})),
         )
         _check_body(event)
@@ -98,9 +100,10 @@ def claimed_id(raw: object) -> str | None:
     return value[:64] if isinstance(value, str) and value.isascii() and value.isprintable() else None
 
 
-def _kind(value: object) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST_KIND or not KIND.fullmatch(value):
-        raise BadEvent("kind must be agent, tool, db, file, http or process, then one to three names: db.statement.")
+def _kind(value: object, allowed: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_KIND or not allowed.fullmatch(value):
+        groups = allowed.pattern.partition(":")[2].partition(")")[0].replace("|", ", ")
+        raise BadEvent(f"kind must be one of {groups}, then one to three names: db.statement.")
     return value
 
 

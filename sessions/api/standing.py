@@ -10,11 +10,12 @@ from pydantic import ConfigDict
 from sessions import lifecycle
 from sessions.api.callers import EitherRequest, agent_key, reached, session_token
 from sessions.api.problems import Problem, refuse_over
-from sessions.api.threads import in_thread
 from sessions.api.waiting import LONGEST_WAIT_S, until
+from sessions.gateways import holds
 from sessions.models import AgentSession, Credential
 from sessions.models.runs import LIVE, State
 from sessions.parties import agent_of
+from sessions.threads import in_thread
 
 router = Router(tags=["sessions"])
 
@@ -28,6 +29,13 @@ class CredentialFacts(Schema):
     state: str
     expires_at: datetime | None
     delivered: bool
+
+
+class GatewayFacts(Schema):
+    """A gateway that passes things on now; `address` is host:port."""
+
+    name: str
+    address: str
 
 
 class Session(Schema):
@@ -46,6 +54,8 @@ class Session(Schema):
     grant_hash: str
     authorization_details: list[dict[str, Any]]
     credentials: list[CredentialFacts]
+    gateways: list[GatewayFacts]
+    sandbox: str = Field(description="`required` or `optional`, as the profile says.")
 
 
 class Watch(Schema):
@@ -105,7 +115,8 @@ async def end(request: EitherRequest, session_id: uuid.UUID, body: Ending | None
 
 
 def session_of(agent_session_id: uuid.UUID) -> Session:
-    agent_session = AgentSession.objects.prefetch_related("credentials").get(pk=agent_session_id)
+    rows = AgentSession.objects.select_related("profile_version").prefetch_related("credentials")
+    agent_session = rows.get(pk=agent_session_id)
     return Session(
         session_id=agent_session.id,
         state=agent_session.state,
@@ -120,6 +131,8 @@ def session_of(agent_session_id: uuid.UUID) -> Session:
         grant_hash=agent_session.grant_hash,
         authorization_details=agent_session.grant.content["authorization_details"],
         credentials=[facts_of(credential) for credential in agent_session.credentials.all()],
+        gateways=[GatewayFacts(name=one.name, address=one.address) for one in holds.live()],
+        sandbox=agent_session.profile_version.conditions["sandbox"],
     )
 
 

@@ -14,10 +14,10 @@ from sessions import lifecycle
 from sessions.api import polling
 from sessions.api.polling import Error, TokenRefused
 from sessions.api.problems import Problem
-from sessions.api.threads import in_thread
 from sessions.api.waiting import preferred_wait_s, until
 from sessions.errors import StateConflict
 from sessions.models import AgentSession
+from sessions.threads import in_thread
 
 router = Router(tags=["token"])
 

@@ -9,12 +9,14 @@ from sessions.lifecycle.credentials import (
     record_late,
     record_proven,
     record_revoked,
+    record_unprovable,
     replace,
     request_revocation,
     rotate,
 )
-from sessions.lifecycle.ends import complete, end_for_finding, expire, fail, kill, resume, suspend
+from sessions.lifecycle.ends import complete, end_for_finding, expire, fail, kill, kill_all, resume, suspend
 from sessions.lifecycle.erasure import erase_person, place_hold, release_hold
+from sessions.lifecycle.gateways import Cut, add_gateway, record_cuts, record_hold, retire_gateway
 from sessions.lifecycle.registers import (
     Added,
     add_person,
@@ -41,10 +43,12 @@ from sessions.lifecycle.requests import (
 
 __all__ = [
     "Added",
+    "Cut",
     "Narrower",
     "Request",
     "Requested",
     "activate",
+    "add_gateway",
     "add_person",
     "approve",
     "complete",
@@ -61,21 +65,26 @@ __all__ = [
     "issue_agent_key",
     "issue_session_token",
     "kill",
+    "kill_all",
     "lapse",
     "place_hold",
     "propose_profile_version",
     "publish_profile_version",
+    "record_cuts",
     "record_expired_unrevoked",
+    "record_hold",
     "record_issued",
     "record_late",
     "record_proven",
     "record_revoked",
+    "record_unprovable",
     "register_agent",
     "release_hold",
     "replace",
     "request_revocation",
     "request_session",
     "resume",
+    "retire_gateway",
     "revoke_agent_key",
     "rotate",
     "suspend",

@@ -1,19 +1,22 @@
 """What every change of state is made of: a lock, a compare-and-swap, a transition row, one event."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, QuerySet
 
 from audit import log, notices
 from audit.event import SUCCESS, NewEvent, now
 from sessions import wake
 from sessions.errors import Forbidden, StateConflict
+from sessions.gateways import notices as gateway_notices
 from sessions.models import AgentSession, Credential, Revocation, Transition
 from sessions.models.credentials import CredentialState
+from sessions.models.runs import LIVE, State
 from sessions.parties import agent_of, person_of
 from sessions.policy import Verdict
 
@@ -80,6 +83,46 @@ def move(
         log.append(event)
     notices.after_commit(notices.state_topic(agent_session.pk))
     notices.after_commit(notices.FLEET)
+    if to == State.ACTIVE:
+        policy_changed(agent_session.pk)
+    elif before in LIVE:
+        gateway_notices.after_commit(over=[agent_session.pk])
+
+
+def policy_changed(agent_session_id: uuid.UUID) -> None:
+    """What gateways may pass on for a session, or what they add to it, is another from this transaction on."""
+    AgentSession.objects.filter(pk=agent_session_id).update(policy_serial=F("policy_serial") + 1)
+    gateway_notices.after_commit(changed=[agent_session_id])
+
+
+def note_ends(ended: Sequence[AgentSession], events: Sequence[NewEvent]) -> None:
+    """What move() writes and tells, for many that were live and are over now; each event is that of its session."""
+    Transition.objects.bulk_create(
+        Transition(
+            agent_session=one,
+            from_state=one.state,
+            to_state=State.ENDED,
+            act=event.act,
+            event=event.id,
+            at=event.occurred_at,
+        )
+        for one, event in zip(ended, events, strict=True)
+    )
+    log.append_or_defer(*events)
+    for one in ended:
+        notices.after_commit(notices.state_topic(one.pk))
+    notices.after_commit(notices.FLEET)
+    gateway_notices.after_commit(over=[one.pk for one in ended])
+
+
+def end_all_credentials(living: QuerySet[Credential], reason: str, at: datetime) -> list[Credential]:
+    """As end_credentials(), for many sessions whose locks are held. No worker is woken."""
+    found = list(living.only("id", "agent_session_id"))
+    Credential.objects.filter(pk__in=[one.pk for one in found]).update(state=CredentialState.REVOKING)
+    Revocation.objects.bulk_create(
+        Revocation(credential=one, reason=reason, requested_at=at, next_attempt_at=at) for one in found
+    )
+    return found
 
 
 def end_credentials(

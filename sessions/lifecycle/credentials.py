@@ -12,11 +12,12 @@ from audit.envelope import Sealed
 from audit.event import FAILURE, NewEvent, now
 from sessions import tokens
 from sessions.errors import StateConflict
-from sessions.lifecycle.changes import end_credentials, event_of, locked, mintable, move, successor
+from sessions.lifecycle.changes import end_credentials, event_of, locked, mintable, move, policy_changed, successor
 from sessions.models import AgentSession, Credential, Revocation
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.parties import ISSUER, REVOKER, SWEEP, agent_of
+from sessions.providers import registry
 from sessions.providers.contract import Minted
 
 EVER = Q()
@@ -44,6 +45,7 @@ def record_issued(credential_id: uuid.UUID, minted: Minted) -> Credential:
     log.append(_event(agent_session, credential, "credential.issued", ISSUER, {"expires_at": str(minted.expires_at)}))
     if agent_session.state == State.ACTIVE:
         notices.after_commit(notices.state_topic(agent_session.pk))
+        policy_changed(agent_session.pk)
     return credential
 
 
@@ -127,6 +129,8 @@ def deliver(credential_id: uuid.UUID) -> dict[str, Any]:
     agent_session, credential = _locked(credential_id)
     if agent_session.killed_at or agent_session.state != State.ACTIVE:
         raise StateConflict("session", expected=[State.ACTIVE], found=agent_session.state)
+    if credential.provider in registry.FOR_GATEWAYS:
+        raise StateConflict("credential", expected=["one that agents may hold"], found="kept from agents")
     if credential.delivered_at is not None:
         raise StateConflict("credential", expected=["not delivered"], found="delivered")
     undelivered = Q(delivered_at=None)
@@ -144,7 +148,7 @@ def issue_session_token(agent_session_id: uuid.UUID) -> str:
     token = tokens.new(tokens.SESSION_TOKEN)
     changed = AgentSession.objects.filter(
         pk=agent_session.pk, token_digest=None, state__in=(State.APPROVED, State.ACTIVE), killed_at=None
-    ).update(token_digest=tokens.digest(token))
+    ).update(token_digest=tokens.digest(token), proxy_digest=tokens.digest(tokens.proxy_secret(token)))
     if not changed:
         raise StateConflict("session token", expected=["not given out"], found="given out")
     log.append(event_of(agent_session, "session.token_issued", agent_of(agent_session)))
@@ -170,6 +174,12 @@ def record_revoked(revocation_id: uuid.UUID, evidence: dict[str, Any]) -> None:
 def record_proven(revocation_id: uuid.UUID, evidence: dict[str, Any]) -> None:
     """The credential was tried and refused. Its secret is no longer needed, and is destroyed."""
     _finish(revocation_id, CredentialState.REVOKED, CredentialState.PROVEN, "proven_at", evidence, sealed=None)
+
+
+@transaction.atomic(durable=True)
+def record_unprovable(revocation_id: uuid.UUID, evidence: dict[str, Any]) -> None:
+    """It was never in an agent's hands, and lives on where it was kept: it is revoked, and nothing can prove it."""
+    _finish(revocation_id, CredentialState.REVOKED, CredentialState.UNPROVABLE, "given_up_at", evidence, sealed=None)
 
 
 @transaction.atomic(durable=True)

@@ -1,13 +1,25 @@
 """How sessions end, pause and go on."""
 
 import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from audit.event import FAILURE, SUCCESS, now
+from audit.event import FAILURE, SUCCESS, NewEvent, now
 from sessions import policy
-from sessions.lifecycle.changes import demand, end_credentials, event_of, locked, mintable, move, successor
+from sessions.lifecycle.changes import (
+    demand,
+    end_all_credentials,
+    end_credentials,
+    event_of,
+    locked,
+    mintable,
+    move,
+    note_ends,
+    successor,
+)
 from sessions.models import AgentSession, Credential, Person
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import LIVE, EndReason, State
@@ -28,6 +40,28 @@ def kill(agent_session_id: uuid.UUID, by: Person) -> AgentSession:
     demand(policy.may_kill(viewer(by), agent_session.team_id, agent_session.person_id))
     at = now()
     return _end(agent_session, EndReason.KILLED, by.reference, ended_at=at, killed_at=at, killed_by=by)
+
+
+@transaction.atomic(durable=True)
+def kill_all(agent_session_ids: Collection[uuid.UUID], by: Person) -> list[uuid.UUID]:
+    """The switch for many: a tombstone for each that is live and that the person may kill. Returns which.
+
+    As kill() does it, in one transaction and with as few statements for a thousand as for one.
+    """
+    watcher, at = viewer(by), now()
+    live = AgentSession.objects.select_for_update().filter(pk__in=agent_session_ids, state__in=LIVE, killed_at=None)
+    found = [one for one in live.order_by("pk") if policy.may_kill(watcher, one.team_id, one.person_id)]
+    ids = [one.pk for one in found]
+    killed = {"end_reason": EndReason.KILLED, "ended_at": at, "killed_at": at, "killed_by": by}
+    AgentSession.objects.filter(pk__in=ids).update(state=State.ENDED, **killed)
+    ended: dict[uuid.UUID, list[uuid.UUID]] = {}
+    living = Credential.objects.filter(
+        agent_session__in=ids, state__in=(CredentialState.INTENT, CredentialState.ISSUED)
+    )
+    for credential in end_all_credentials(living, EndReason.KILLED, at):
+        ended.setdefault(credential.agent_session_id, []).append(credential.pk)
+    note_ends(found, [_end_event(one, EndReason.KILLED, by.reference, at, ended.get(one.pk, ())) for one in found])
+    return ids
 
 
 @transaction.atomic(durable=True)
@@ -97,7 +131,21 @@ def _end(
     at = changes["ended_at"]
     killed = reason == EndReason.KILLED
     ended = end_credentials(_living(agent_session), reason, at, wake_workers=not killed)
-    event = event_of(
+    event = _end_event(agent_session, reason, act, at, ended, data)
+    expected = [State.APPROVED] if reason == EndReason.FAILED else LIVE
+    move(agent_session, expected, State.ENDED, event, deferrable=killed, end_reason=reason, **changes)
+    return agent_session
+
+
+def _end_event(
+    agent_session: AgentSession,
+    reason: EndReason,
+    act: str,
+    at: datetime,
+    ended: Sequence[uuid.UUID],
+    data: dict[str, Any] | None = None,
+) -> NewEvent:
+    return event_of(
         agent_session,
         f"session.{reason}",
         act,
@@ -105,6 +153,3 @@ def _end(
         outcome=FAILURE if reason == EndReason.FAILED else SUCCESS,
         at=at,
     )
-    expected = [State.APPROVED] if reason == EndReason.FAILED else LIVE
-    move(agent_session, expected, State.ENDED, event, deferrable=killed, end_reason=reason, **changes)
-    return agent_session

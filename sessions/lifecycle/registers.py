@@ -21,6 +21,10 @@ from sessions.providers import registry
 HINT_CHARACTERS = 10
 # Its event repeats it.
 LONGEST_CONTENT = 40_000
+# Each with the value that holds where a version does not say.
+CHOICES = {"on_suspend": ("revoke", "keep"), "sandbox": ("required", "optional"), "on_finding": ("note", "kill")}
+MOST_DAYS = 366
+FIELDS = frozenset({"authorization_details", "limits", "summary", "verified_within_days", *CHOICES})
 LIMITS = {"duration": (60, 86_400), "credential_ttl": (60, 3_600), "decide_within": (60, 86_400)}
 
 
@@ -137,7 +141,9 @@ def create_profile(team: Team, slug: str, name: str, by: Person) -> Profile:
 
 @transaction.atomic(durable=True)
 def propose_profile_version(profile: Profile, content: Mapping[str, Any], by: Person) -> ProfileVersion:
+    """One that does not say otherwise demands a sandbox."""
     demand(policy.may_propose_profile(viewer(by), profile.team_id))
+    content = {"sandbox": "required", **content}
     problems = profile_problems(content)
     if problems:
         raise Invalid(problems)
@@ -176,10 +182,7 @@ def profile_problems(content: Mapping[str, Any]) -> list[str]:
         return ["The profile holds a number or a text that JSON cannot carry (RFC 8785)."]
     if length > LONGEST_CONTENT:
         return [f"A profile version may have {LONGEST_CONTENT:,} bytes, this one has {length:,}."]
-    problems = [
-        f"Unknown field {name!r}."
-        for name in sorted(content.keys() - {"authorization_details", "limits", "on_suspend", "summary"})
-    ]
+    problems = [f"Unknown field {name!r}." for name in sorted(content.keys() - FIELDS)]
     problems += registry.problems_of(content.get("authorization_details"))
     limits = content.get("limits")
     if not isinstance(limits, dict):
@@ -192,8 +195,12 @@ def profile_problems(content: Mapping[str, Any]) -> list[str]:
         problems.append(f"limits may have {', '.join(LIMITS)} only.")
     if not isinstance(content.get("summary", ""), str):
         problems.append("summary must be text.")
-    if content.get("on_suspend", "revoke") not in ("revoke", "keep"):
-        problems.append("on_suspend is either revoke or keep.")
+    for name, values in CHOICES.items():
+        if content.get(name, values[0]) not in values:
+            problems.append(f"{name} is either {values[0]} or {values[1]}.")
+    days = content.get("verified_within_days", 1)
+    if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= MOST_DAYS:
+        problems.append(f"verified_within_days must be a whole number from 1 to {MOST_DAYS}.")
     return problems
 
 

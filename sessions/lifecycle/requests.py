@@ -2,8 +2,10 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -13,6 +15,7 @@ from audit.event import DENIED, now
 from sessions import grant, policy, tokens
 from sessions.errors import GrantChanged, Invalid, StateConflict
 from sessions.lifecycle.changes import demand, event_of, locked, mintable, move
+from sessions.lifecycle.credentials import activate
 from sessions.models import Agent, AgentSession, Approval, Credential, Grant, Person, Profile, Transition
 from sessions.models.runs import State
 from sessions.parties import SWEEP, viewer
@@ -69,7 +72,7 @@ def request_session(agent: Agent, request: Request) -> Requested:
         decide_by=at + timedelta(seconds=content["limits"].get("decide_within", 3600)),
     )
     limits = {"duration": duration, "credential_ttl": min(content["limits"]["credential_ttl"], duration)}
-    built = grant.build(_parties(agent_session), agent_session.purpose, details, limits)
+    built = grant.build(_parties(agent_session), agent_session.purpose, details, limits, version.conditions)
     agent_session.grant_hash = built.sha256
     _save_with_user_code(agent_session)
     Grant.objects.create(agent_session=agent_session, sha256=built.sha256, body=built.body)
@@ -116,7 +119,8 @@ def approve(agent_session_id: uuid.UUID, by: Person, grant_hash: str, narrower: 
         decided_at=at,
     )
     content = agent_session.grant.content
-    mintable(credential.id for credential in _write_intents(agent_session, content))
+    intents = _write_intents(agent_session, content)
+    mintable(credential.id for credential in intents)
     event = event_of(agent_session, "session.approved", by.reference, {**data, "grant": content}, at=at)
     move(
         agent_session,
@@ -127,7 +131,15 @@ def approve(agent_session_id: uuid.UUID, by: Person, grant_hash: str, narrower: 
         grant_hash=agent_session.grant_hash,
         duration_s=agent_session.duration_s,
     )
+    if not intents:
+        transaction.on_commit(partial(_begin, agent_session_id), robust=True)
     return agent_session
+
+
+def _begin(agent_session_id: uuid.UUID) -> None:
+    """Nothing is to be minted, so the clock starts at once; where this is lost, the sweep does it."""
+    with suppress(StateConflict):
+        activate(agent_session_id)
 
 
 @transaction.atomic(durable=True)
@@ -205,6 +217,8 @@ def _narrow(agent_session: AgentSession, narrower: Narrower) -> None:
         built = grant.narrowed(agent_session.grant.content, narrower.details, narrower.duration_s)
     except ValueError as error:
         raise Invalid([str(error)]) from error
+    if problems := registry.problems_between(narrower.details):
+        raise Invalid(problems)
     Grant.objects.get_or_create(agent_session=agent_session, sha256=built.sha256, defaults={"body": built.body})
     agent_session.grant_hash = built.sha256
     agent_session.duration_s = narrower.duration_s

@@ -2,6 +2,7 @@
 
 from sessions.models.agents import Agent, AgentKey
 from sessions.models.credentials import Credential, Revocation, RevocationStep
+from sessions.models.gateways import Gateway, GatewayCut
 from sessions.models.people import Membership, Person, Role, Team
 from sessions.models.profiles import Profile, ProfileVersion
 from sessions.models.runs import AgentSession, Approval, Grant, Transition
@@ -12,6 +13,8 @@ __all__ = [
     "AgentSession",
     "Approval",
     "Credential",
+    "Gateway",
+    "GatewayCut",
     "Grant",
     "Membership",
     "Person",

@@ -15,11 +15,12 @@ class CredentialState(models.TextChoices):
     ISSUED = "issued", "Live"
     REVOKING = "revoking", "Revocation requested"
     REVOKED = "revoked", "Revoked"
+    UNPROVABLE = "unprovable", "Revoked, cannot be proven"
     PROVEN = "proven", "Proven dead"
     EXPIRED_UNREVOKED = "expired_unrevoked", "Expired, not revoked"
 
 
-DEAD = (CredentialState.PROVEN, CredentialState.EXPIRED_UNREVOKED)
+DEAD = (CredentialState.PROVEN, CredentialState.UNPROVABLE, CredentialState.EXPIRED_UNREVOKED)
 
 
 class Credential(models.Model):
@@ -78,7 +79,10 @@ class Credential(models.Model):
 
 
 class Revocation(models.Model):
-    """The act of ending one credential. `revoked_at` and `proven_at` are two different moments."""
+    """The act of ending one credential. `revoked_at` and `proven_at` are two different moments.
+
+    `given_up_at`: nothing more is tried, because it died by itself, or because there is nothing by which to prove it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     credential = models.OneToOneField(Credential, models.PROTECT, related_name="revocation")

@@ -1,5 +1,6 @@
 """Profiles: what a team offers to its agents, version by version."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import models
@@ -8,6 +9,8 @@ from django.db.models import F, Q
 from audit import canonical
 from audit.uuid7 import uuid7
 from sessions.models.people import Person, Team
+
+CONDITIONS: Mapping[str, Any] = {"sandbox": "optional", "on_finding": "note", "verified_within_days": None}
 
 
 class Profile(models.Model):
@@ -34,7 +37,8 @@ class ProfileVersion(models.Model):
     """One state of a profile. `body` is canonical JSON and never changes:
 
     {"authorization_details": [RFC 9396 objects], "limits": {"duration": s, "credential_ttl": s, "decide_within": s},
-     "on_suspend": "revoke" | "keep", "summary": text}
+     "on_suspend": "revoke" | "keep", "on_finding": "note" | "kill", "sandbox": "required" | "optional",
+     "verified_within_days": days, "summary": text}
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -62,3 +66,8 @@ class ProfileVersion(models.Model):
     def content(self) -> dict[str, Any]:
         content: dict[str, Any] = canonical.loads(bytes(self.body))
         return content
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Under which its sessions run; what versions of before there were sandboxes do not say is not demanded."""
+        return {name: self.content.get(name, default) for name, default in CONDITIONS.items()}

@@ -55,6 +55,12 @@ class AgentSession(models.Model):
     device_code_digest = models.CharField(max_length=64, unique=True)
     # Null and not empty until it is given out: many sessions have none, and each one is unique.
     token_digest = models.CharField(max_length=64, unique=True, null=True)  # noqa: DJ001
+    # SHA-256 of the proxy secret, which anybody who has the token can derive; empty until the token is given out.
+    proxy_digest = models.CharField(max_length=64, blank=True, default="")
+    # Grows with each change of the policy or of a secret that a gateway is to add.
+    policy_serial = models.PositiveIntegerField(default=0)
+    # What its runner reported of the sandbox around it; empty where it reported none.
+    sandbox = models.CharField(max_length=64, blank=True, default="")
     poll_interval_s = models.PositiveSmallIntegerField(default=5)
     polled_at = models.DateTimeField(null=True)
 

@@ -96,6 +96,21 @@ class OpenBaoApi:
     def accessors(self) -> Sequence[str]:
         return self._call("list the tokens", lambda bao: listed(bao, "auth/token/accessors"))
 
+    def read_secret(self, mount: str, name: str) -> tuple[Json, int]:
+        """The newest version of a secret of a KV engine (version 2), and which it is."""
+
+        def read(bao: hvac.Client) -> Json | None:
+            try:
+                answer: Json = bao.adapter.get(f"/v1/{mount}/data/{name}")
+            except exceptions.InvalidPath:
+                return None
+            return answer
+
+        answer = self._call("read the secret", read)
+        if answer is None:
+            raise CredentialError(f"OpenBao has no secret {name} under {mount}.", permanent=True, untouched=True)
+        return answer["data"]["data"], answer["data"]["metadata"]["version"]
+
     def exists(self, path: str) -> bool:
         def read(bao: hvac.Client) -> bool:
             try:

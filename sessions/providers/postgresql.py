@@ -11,9 +11,9 @@ An authorization_details object (RFC 9396 section 2) of this type is:
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sessions.providers.contract import CredentialError, Details
+from sessions.providers.wording import listed, shown
 
 TYPE = "postgresql"
 FIELDS = {"type", "locations", "actions", "limits"}
@@ -23,7 +23,6 @@ VERBS = {"read": "Read", "write": "Add and change", "delete": "Delete"}
 MOST_LOCATIONS = 50
 MOST_CONNECTIONS = 20
 DEFAULT_CONNECTIONS = 4
-LONGEST_SHOWN = 120
 
 # Lower case only, so that what is shown, what is quoted and what PostgreSQL looks up are one spelling.
 IDENTIFIER = r"[a-z_][a-z0-9_]{0,62}"
@@ -75,7 +74,7 @@ def target_of(details: Details) -> str:
 def problems(details: Details, targets: Collection[str]) -> Iterator[str]:
     """What is wrong with an untrusted object, in sentences; nothing if it can be granted."""
     for name in sorted(set(details) - FIELDS, key=str):
-        yield f"A {TYPE} object has no field {_shown(name)}."
+        yield f"A {TYPE} object has no field {shown(name)}."
     yield from _location_problems(details.get("locations"), targets)
     yield from _action_problems(details.get("actions"))
     yield from _limit_problems(details.get("limits", {}))
@@ -88,13 +87,13 @@ def _location_problems(locations: object, targets: Collection[str]) -> Iterator[
     sound = [location for location in locations if _is_location(location)]
     for location in locations:
         if location not in sound:
-            yield f"{_shown(location)} is not a table: write postgresql://target/schema.table in lower case."
+            yield f"{shown(location)} is not a table: write postgresql://target/schema.table in lower case."
     if len(set(sound)) < len(sound):
         yield "locations names a table twice."
     named = sorted({_split(location)[0] for location in sound})
     for target in named:
         if target not in targets:
-            yield f"There is no database {_shown(target)} here."
+            yield f"There is no database {shown(target)} here."
     if len(named) > 1:
         yield f"One object speaks of one database, not of {' and '.join(named)}: write one object for each."
     for table in sorted({_split(location)[1] for location in sound}):
@@ -108,7 +107,7 @@ def _action_problems(actions: object) -> Iterator[str]:
         return
     for action in actions:
         if not isinstance(action, str) or action not in PRIVILEGES:
-            yield f"{_shown(action)} is not an action: use {', '.join(PRIVILEGES)}."
+            yield f"{shown(action)} is not an action: use {', '.join(PRIVILEGES)}."
     if any(actions.count(action) > 1 for action in PRIVILEGES):
         yield "actions names an action twice."
 
@@ -118,7 +117,7 @@ def _limit_problems(limits: object) -> Iterator[str]:
         yield 'limits must be an object such as {"connections": 4}.'
         return
     for name in sorted(set(limits) - {"connections"}, key=str):
-        yield f"There is no limit {_shown(name)}."
+        yield f"There is no limit {shown(name)}."
     connections = limits.get("connections", DEFAULT_CONNECTIONS)
     if type(connections) is not int or not 1 <= connections <= MOST_CONNECTIONS:
         yield f"limits.connections must be a whole number from 1 to {MOST_CONNECTIONS}."
@@ -126,7 +125,7 @@ def _limit_problems(limits: object) -> Iterator[str]:
 
 def sentences(access: Access) -> Iterator[str]:
     """What the object allows, in plain words for the one who decides."""
-    tables = _listed([str(table) for table in access.tables])
+    tables = listed([str(table) for table in access.tables])
     for action in access.actions:
         yield f"{VERBS[action]} rows of {tables} in the database {access.target}."
     plural = "connection" if access.connections == 1 else "connections"
@@ -198,13 +197,3 @@ def _split(location: str) -> tuple[str, Table]:
 
 def _quoted(identifier: str) -> str:
     return f'"{identifier}"'
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _shown(value: Any) -> str:
-    """An untrusted value as printable ASCII, cut short."""
-    text = ascii(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from django.conf import settings
 
 from audit import canonical
-from sessions.providers import postgresql
+from sessions.gateways import holds
+from sessions.providers import egress, postgresql, static
 from sessions.providers.contract import CredentialError, Details, Provider
 from sessions.providers.cutter import targets_of
 from sessions.providers.openbao import OpenBao
@@ -19,21 +20,34 @@ LONGEST_DETAILS = 20_000
 
 
 class Entry(NamedTuple):
+    """`handed_over`: whether the agent gets what is minted; else gateways alone do."""
+
     types: tuple[str, ...]
     build: Callable[[], Provider]
+    handed_over: bool = True
+
+
+def _api() -> OpenBaoApi:
+    return OpenBaoApi(
+        settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID, settings.OPENBAO_TIMEOUT_S
+    )
 
 
 def _openbao() -> Provider:
-    api = OpenBaoApi(
-        settings.OPENBAO_ADDR, settings.OPENBAO_ROLE_ID, settings.OPENBAO_SECRET_ID, settings.OPENBAO_TIMEOUT_S
-    )
-    return OpenBao(api, targets_of(settings.TARGETS))
+    return OpenBao(_api(), targets_of(settings.TARGETS))
+
+
+def _static() -> Provider:
+    return static.Static(_api(), holds.passing)
 
 
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
+    "gateway": Entry((egress.TYPE,), egress.Egress),
+    "static": Entry((static.TYPE,), _static, handed_over=False),
 }
 KINDS = {each: kind for kind, entry in PROVIDERS.items() for each in entry.types}
+FOR_GATEWAYS = tuple(kind for kind, entry in PROVIDERS.items() if not entry.handed_over)
 
 
 @cache
@@ -53,7 +67,13 @@ def problems_of(authorization_details: object) -> list[str]:
         for number, each in enumerate(authorization_details, start=1)
         for problem in _object_problems(each)
     ]
-    return problems or list(_length_problems(authorization_details))
+    return problems or [*_length_problems(authorization_details), *problems_between(authorization_details)]
+
+
+def problems_between(sound: Sequence[Details]) -> list[str]:
+    """What is wrong between objects each of which is sound by itself: what one needs, another must make."""
+    rules = [each for each in sound if each["type"] == egress.TYPE]
+    return list(egress.across(rules, [slot for _, slot in slots_of(sound)])) if rules else []
 
 
 def _length_problems(sound: list[Details]) -> Iterator[str]:

@@ -33,6 +33,7 @@ CREDENTIAL_TONES = {
     CredentialState.ISSUED: ("open", "live"),
     CredentialState.REVOKING: ("clock", "refused"),
     CredentialState.REVOKED: ("shut", "waiting"),
+    CredentialState.UNPROVABLE: ("shut", "over"),
     CredentialState.PROVEN: ("proof", "proven"),
     CredentialState.EXPIRED_UNREVOKED: ("clock", "refused"),
 }

@@ -95,11 +95,35 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Lanes:
-    """Who is in which place. `hidden` are those beyond the last lane of a page; `alarmed` counts all."""
+    """Who is in which place. `hidden` are those beyond the last lane of a page; the others count all of `found`."""
 
     shown: tuple[Standing, ...]
     hidden: int
     alarmed: int
+    found: tuple[Standing, ...]
+
+    @property
+    def live(self) -> int:
+        return sum(one.agent_session.live for one in self.found)
+
+    @property
+    def dying(self) -> int:
+        """Credentials of those just killed that are not known to be dead."""
+        return sum(one.verdicts.dying for one in self.found if one.verdicts)
+
+    @property
+    def held(self) -> int:
+        """All credentials of those just killed."""
+        return sum(one.verdicts.credentials for one in self.found if one.verdicts)
+
+    @property
+    def dead(self) -> int:
+        return self.held - self.dying
+
+    @property
+    def over(self) -> int:
+        """Those just killed, which are still shown."""
+        return len(self.found) - self.live
 
 
 @require_safe
@@ -116,7 +140,7 @@ def fleet(request: PageRequest) -> HttpResponse:
     )
     context = {
         "wanted": wanted,
-        "facts": render_facts(chosen, wanted),
+        "facts": render_facts(chosen, wanted, watcher, token),
         "lanes": format_html_join("", "{}", rows),
         "teams": lookup.teams(watcher),
         "agents": Agent.objects.filter(team__in=teams).order_by("name"),
@@ -133,7 +157,7 @@ def lanes(survey: Survey, wanted: Wanted, teams: Collection[uuid.UUID]) -> Lanes
     found = [one for one in survey.standings if one.agent_session.team_id in teams and wanted.matches(one)]
     ordered = found if wanted.by_start else fleets.most_urgent_first(found, survey.at, since)
     alarmed = sum(one.alarmed(since) for one in found)
-    return Lanes(tuple(ordered[:MOST]), max(len(found) - MOST, 0), alarmed)
+    return Lanes(tuple(ordered[:MOST]), max(len(found) - MOST, 0), alarmed, tuple(found))
 
 
 def may_kill(watcher: Viewer, standing: Standing) -> bool:
@@ -145,9 +169,18 @@ def lane_id(session_id: uuid.UUID) -> str:
     return f"lane-{session_id}"
 
 
-def render_facts(chosen: Lanes, wanted: Wanted) -> str:
-    """The fragment #fleet-facts: how many there are, and the order of the lanes."""
-    return render_to_string("sessions/_fleet_facts.html", {"chosen": chosen, "wanted": wanted})
+def render_facts(chosen: Lanes, wanted: Wanted, watcher: Viewer, csrf_token: str = "") -> str:
+    """The fragment #fleet-facts: how many there are, the switch for all of them, and the order of the lanes."""
+    killable = sum(may_kill(watcher, one) for one in chosen.found)
+    context = {"chosen": chosen, "wanted": wanted, "killable": killable, "csrf_token": csrf_token}
+    return render_to_string("sessions/_fleet_facts.html", context)
+
+
+def killable(watcher: Viewer, wanted: Wanted) -> list[uuid.UUID]:
+    """The live sessions that are wanted and that the viewer may kill, shown or not."""
+    teams = lookup.teams_of(watcher)
+    chosen = lanes(fleets.survey(teams, []), wanted, teams)
+    return [one.agent_session.pk for one in chosen.found if may_kill(watcher, one)]
 
 
 def render_one(person: Person, session_id: uuid.UUID, wanted: Wanted, csrf_token: str) -> str:

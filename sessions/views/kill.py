@@ -5,15 +5,18 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import wait
 
+from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from sessions import lifecycle, revoking
 from sessions.errors import LifecycleError
 from sessions.models import Revocation
+from sessions.parties import viewer
 from sessions.views import fleet, lookup, session
 from sessions.views.fleet import Wanted
 from sessions.views.lookup import PageRequest
@@ -44,6 +47,20 @@ def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
     return HttpResponse(_fragment(request, session_id, refused), status=status_of(refused))
 
 
+@require_POST
+def kill_all(request: PageRequest) -> HttpResponse:
+    """Each live session of the fleet, as its address narrows it down; the page then shows how far the proofs are."""
+    watcher, wanted = viewer(request.user), Wanted.from_query(request.GET.dict())
+    if not watcher.roles:
+        raise Http404
+    ids = fleet.killable(watcher, wanted)
+    if not ids and not watcher.has_anywhere("lead", "security", "admin", "requester"):
+        raise PermissionDenied
+    _insist(lambda: lifecycle.kill_all(ids, by=request.user))
+    revoking.start(_open_revocations(*ids))
+    return redirect(f"{reverse('fleet')}?{wanted.query}" if wanted.query else "fleet")
+
+
 def _insist(act: Callable[[], object]) -> None:
     """Somebody may hold the session's lock. The database ends whoever holds it for longer than INSIST_S."""
     ends = time.monotonic() + INSIST_S
@@ -67,6 +84,6 @@ def _fragment(request: PageRequest, session_id: uuid.UUID, refused: LifecycleErr
     return render_row(request.user, lookup.agent_session(request.user, session_id), token)
 
 
-def _open_revocations(session_id: uuid.UUID) -> list[uuid.UUID]:
-    still_open = Revocation.objects.filter(credential__agent_session=session_id, proven_at=None, given_up_at=None)
+def _open_revocations(*session_ids: uuid.UUID) -> list[uuid.UUID]:
+    still_open = Revocation.objects.filter(credential__agent_session__in=session_ids, proven_at=None, given_up_at=None)
     return list(still_open.values_list("pk", flat=True))

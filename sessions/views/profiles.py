@@ -28,6 +28,8 @@ FIRST = {
     ],
     "limits": {"duration": 3600, "credential_ttl": 900, "decide_within": 3600},
     "on_suspend": "revoke",
+    "sandbox": "required",
+    "on_finding": "note",
 }
 
 
@@ -98,6 +100,7 @@ def _page(request: PageRequest, found: Profile, error: LifecycleError | None = N
         "profile": found,
         "current": current,
         "allows": words.allowed(current.content["authorization_details"]) if current else [],
+        "conditions": list(words.conditions(current.conditions)) if current else [],
         "history": [(one, policy.may_publish_profile(watcher, found.team_id, one.proposed_by_id)) for one in history],
         "may_propose": policy.may_propose_profile(watcher, found.team_id),
         "error": error,

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from sessions import panel, policy, words
 from sessions.errors import LifecycleError
 from sessions.forms import ApproveLess, Decide, Deny
+from sessions.gateways.policy_document import needs_gateway
 from sessions.models import AgentSession, Person, Revocation
 from sessions.panel import May
 from sessions.parties import viewer
@@ -67,6 +68,8 @@ def render_panel(
         "may": May.of(viewer(person), agent_session),
         "decision": panel.decision(agent_session),
         "lanes": lanes,
+        "gateways": panel.gateways(agent_session),
+        "needs_gateway": agent_session.live and needs_gateway(content["authorization_details"]),
         "verdicts": panel.verdicts(agent_session, [lane.credential for lane in lanes]),
         "approve_form": Decide(initial=asked, auto_id=False),
         "deny_form": deny or Deny(initial=asked),

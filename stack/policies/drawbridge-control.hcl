@@ -1,5 +1,5 @@
 # What the control plane may do, and nothing else: make and remove roles of its own prefix, make session policies and
-# orphan session tokens, end tokens and leases, and look up whether they have ended.
+# orphan session tokens, end tokens and leases, look up whether they have ended, and read the teams' own secrets.
 
 path "database/roles/dbr_*" {
   capabilities = ["create", "update", "read", "delete"]
@@ -63,4 +63,8 @@ path "sys/leases/revoke-prefix/database/creds/dbr_*" {
 
 path "sys/audit-hash/file" {
   capabilities = ["update"]
+}
+
+path "agent-secrets/data/*" {
+  capabilities = ["read"]
 }

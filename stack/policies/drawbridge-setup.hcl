@@ -28,3 +28,11 @@ path "auth/approle/role/drawbridge/*" {
 path "auth/token/revoke-self" {
   capabilities = ["update"]
 }
+
+path "sys/mounts/agent-secrets" {
+  capabilities = ["create", "update"]
+}
+
+path "agent-secrets/data/*" {
+  capabilities = ["create", "update"]
+}

@@ -8,7 +8,17 @@ from playwright.sync_api import Browser, Page
 
 from tests.e2e.conftest import Served
 
-PATHS = ("/", "/sessions/", "/log/", "/agents/", "/profiles/", "/device", "/teams/platform/people/", "/accounts/2fa/")
+PATHS = (
+    "/",
+    "/sessions/",
+    "/log/",
+    "/agents/",
+    "/profiles/",
+    "/gateways/",
+    "/device",
+    "/teams/platform/people/",
+    "/accounts/2fa/",
+)
 LOOKS = ((1280, "light"), (1280, "dark"), (360, "light"), (360, "dark"))
 
 

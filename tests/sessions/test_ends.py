@@ -88,7 +88,7 @@ def test_kill_goes_ahead_without_the_log_and_its_event_follows(world: World, mon
 
     agent_session = world.approved()
     with monkeypatch.context() as broken:
-        broken.setattr("audit.log._append", _raise(DatabaseError("disk full")))
+        broken.setattr("audit.log._append_each", _raise(DatabaseError("disk full")))
         killed = lifecycle.kill(agent_session.id, world.lead)
     assert killed.killed_at is not None
     assert kinds_of(agent_session.id)[-1] == "session.approved"

@@ -57,6 +57,17 @@ def late(world: World) -> Act:
     return lambda: lifecycle.record_late(credential.id, minted())
 
 
+def gateway(world: World) -> Any:
+    return factories.gateway()[0]
+
+
+def holding(world: World) -> Act:
+    credential = credential_of(world)
+    one = gateway(world)
+    lifecycle.record_hold(one, credential.agent_session_id)
+    return lambda: lifecycle.record_cuts(one, [factories.cut(credential.agent_session_id)])
+
+
 def bound(function: Callable[..., Any], first: Any, *rest: Any) -> Act:
     return lambda: function(first, *rest)
 
@@ -85,6 +96,8 @@ SCENARIOS: dict[str, Callable[[World], Act]] = {
     "record_revoked": lambda w: bound(lifecycle.record_revoked, ending(w).id, {}),
     "record_proven": lambda w: bound(lifecycle.record_proven, revoked(w).id, {}),
     "record_expired_unrevoked": lambda w: bound(lifecycle.record_expired_unrevoked, ending(w).id, {}),
+    "record_unprovable": lambda w: bound(lifecycle.record_unprovable, revoked(w).id, {}),
+    "kill_all": lambda w: bound(lifecycle.kill_all, [credential_of(w).agent_session_id], w.security),
     "kill": lambda w: bound(lifecycle.kill, credential_of(w).agent_session_id, w.security),
     "complete": lambda w: bound(lifecycle.complete, credential_of(w).agent_session_id, w.agent.reference),
     "expire": lambda w: bound(lifecycle.expire, credential_of(w).agent_session_id),
@@ -106,6 +119,10 @@ SCENARIOS: dict[str, Callable[[World], Act]] = {
     "erase_person": lambda w: bound(lifecycle.erase_person, w.lead, w.admin, "They left"),
     "place_hold": lambda w: bound(lifecycle.place_hold, "team", w.team.id, w.security, "Case 7"),
     "release_hold": lambda w: bound(lifecycle.release_hold, held(w).id, w.security, "Case closed"),
+    "add_gateway": lambda w: bound(lifecycle.add_gateway, "edge-1", "service:operator"),
+    "retire_gateway": lambda w: bound(lifecycle.retire_gateway, gateway(w).id, w.security),
+    "record_hold": lambda w: bound(lifecycle.record_hold, gateway(w), credential_of(w).agent_session_id),
+    "record_cuts": holding,
     "add_person": lambda w: bound(lifecycle.add_person, w.team, "new@example.test", "New Person", Role.LEAD, w.admin),
 }
 FUNCTIONS = sorted(name for name in lifecycle.__all__ if inspect.isfunction(getattr(lifecycle, name)))
@@ -140,6 +157,6 @@ def test_lifecycle_function_without_the_log_changes_nothing(
     def broken(*args: Any) -> None:
         raise RuntimeError("no log")
 
-    monkeypatch.setattr("audit.log._rows", broken)
+    monkeypatch.setattr("audit.log._row", broken)
     with pytest.raises(RuntimeError, match="no log"):
         act()

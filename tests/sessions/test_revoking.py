@@ -14,7 +14,7 @@ from sessions import claims, lifecycle, revoking
 from sessions.errors import StateConflict
 from sessions.models import Credential, Revocation
 from sessions.providers.contract import CredentialError, Held, Outcome, Step
-from tests.factories import World, issue, minted
+from tests.factories import World, issue, kinds_of, minted
 
 Use = Callable[..., list[str]]
 
@@ -75,6 +75,16 @@ def test_missing_proof_is_revoked_and_no_more(world: World, provider: Use) -> No
     assert state_of(revocation) == "revoked"
 
 
+def test_end_that_no_step_can_prove_is_never_called_proven(world: World, provider: Use) -> None:
+    revocation = dying(world)
+    provider(step("cut"), step("tidy", "tidy"))
+    revoking.run(revocation.id)
+    revocation.refresh_from_db()
+    assert (state_of(revocation), revocation.proven_at) == ("unprovable", None)
+    assert revocation.given_up_at is not None
+    assert kinds_of(revocation.credential.agent_session_id)[-2:] == ["credential.revoked", "credential.unprovable"]
+
+
 def test_step_that_was_done_is_not_taken_again(world: World, provider: Use) -> None:
     revocation = dying(world)
     taken = provider(step("cut"), step("lease", act=lambda: Outcome(False)))
@@ -87,7 +97,7 @@ def test_step_that_was_done_is_not_taken_again(world: World, provider: Use) -> N
 def test_lost_envelope_key_does_not_keep_the_credential_alive(world: World, provider: Use) -> None:
     revocation = dying(world)
     Credential.objects.filter(pk=revocation.credential_id).update(sealed_with="gone")
-    assert provider(step("cut")) == []
+    assert provider(step("cut"), step("login", "proof")) == []
     revoking.run(revocation.id)
     assert state_of(revocation) == "proven"
 

@@ -21,7 +21,7 @@ def test_asked_port_is_used_and_the_others_are_distinct() -> None:
     port = free_port(set())
     chosen = choose({}, {"web": port}, prefer=False)
     assert chosen["web"] == port
-    assert len(set(chosen.values())) == 6
+    assert len(set(chosen.values())) == 7
 
 
 def test_remembered_ports_are_kept() -> None:

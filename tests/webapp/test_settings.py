@@ -66,6 +66,20 @@ def test_bad_envelope_keys_are_named(settings, keys, said) -> None:  # type: ign
     assert any(said in message.msg for message in checks.envelope_keys(None))
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ([], "no key to sign policies with"),
+        ({}, "no key to sign policies with"),
+        ([{"key": "AAAA"}], "Policy key 1 is not the base64 of 32 bytes."),
+        ([{"key": "A" * 43 + "="}, {"id": "k"}], "Policy key 2 is not the base64 of 32 bytes."),
+    ],
+)
+def test_bad_policy_keys_are_named(settings, keys, said) -> None:  # type: ignore[no-untyped-def]
+    settings.POLICY_KEYS = keys
+    assert any(said in message.msg for message in checks.policy_keys(None))
+
+
 def test_plain_http_outside_local_mode_is_refused(settings) -> None:  # type: ignore[no-untyped-def]
     settings.LOCAL_MODE = False
     assert {message.id for message in checks.transport(None)} == {"drawbridge.E003"}

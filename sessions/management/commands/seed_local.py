@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from sessions import lifecycle
-from sessions.models import Agent, AgentKey, Membership, Person, Profile, Role, Team
+from sessions import lifecycle, tokens
+from sessions.models import Agent, AgentKey, Gateway, Membership, Person, Profile, Role, Team
 from sessions.models.agents import Framework
 from webapp import environment as env
 
@@ -36,8 +36,30 @@ CONTENT: dict[str, Any] = {
     ],
     "limits": {"duration": 3600, "credential_ttl": 900, "decide_within": 3600},
     "on_suspend": "revoke",
+    "sandbox": "optional",
     "summary": "Read orders and customers, work on shipments.",
 }
+
+
+GATEWAY = "local"
+SANDBOXED = ("warehouse-sandboxed", "Warehouse: from inside a sandbox")
+
+
+def sandboxed() -> dict[str, Any]:
+    """The same work from where there is no network but a forward to the sample database."""
+    forward = {
+        "type": "egress",
+        "locations": [f"tcp://127.0.0.1:{settings.TARGETS['warehouse']['port']}"],
+        "actions": ["forward"],
+        "network": "127.0.0.0/8",
+    }
+    return {
+        **CONTENT,
+        "authorization_details": [*CONTENT["authorization_details"], forward],
+        "sandbox": "required",
+        "on_finding": "kill",
+        "summary": "Read orders and customers, work on shipments, and reach nothing else.",
+    }
 
 
 @dataclass(frozen=True)
@@ -69,10 +91,13 @@ class Command(BaseCommand):
             raise CommandError("seed_local makes people with known passwords, so it runs in local mode only.")
         people_file = Path(env.text("PEOPLE_FILE"))
         key_file = Path(env.text("DRAWBRIDGE_AGENT_KEY_FILE", str(people_file.with_name("rehearsal-key"))))
+        token_file = Path(env.text("GATEWAY_TOKEN_FILE", str(people_file.with_name("gateway-token"))))
         people = seed_people(people_file)
         team = seed_team(people)
         agent = seed_agent(team, people[Role.REQUESTER], key_file)
-        profile = seed_profile(team, people)
+        profile = seed_profile(team, people, PROFILE, CONTENT)
+        seed_profile(team, people, SANDBOXED, sandboxed())
+        seed_gateway(people[Role.ADMIN], token_file)
         self.stdout.write(f"{team}: {len(people)} people, the agent {agent}, the profile {profile.slug}")
 
 
@@ -116,13 +141,28 @@ def seed_agent(team: Team, owner: Person, path: Path) -> Agent:
     return agent
 
 
-def seed_profile(team: Team, people: dict[str, Person]) -> Profile:
+def seed_gateway(admin: Person, path: Path) -> Gateway:
+    """The gateway whose token is in the file. One whose token is lost is retired, and another made."""
+    digest = tokens.digest(path.read_text().strip()) if path.exists() else ""
+    known = Gateway.objects.filter(token_digest=digest, retired_at=None).first()
+    if known is not None:
+        return known
+    ours = Gateway.objects.filter(name__regex=rf"^{GATEWAY}(-\d+)?$")
+    for stale in ours.filter(retired_at=None):
+        lifecycle.retire_gateway(stale.id, admin)
+    name = f"{GATEWAY}-{ours.count() + 1}" if ours.exists() else GATEWAY
+    made, token = lifecycle.add_gateway(name, admin.reference)
+    _write_private(path, token)
+    return made
+
+
+def seed_profile(team: Team, people: dict[str, Person], named: tuple[str, str], content: dict[str, Any]) -> Profile:
     """Proposed by the admin, published by the lead, as any profile is."""
-    slug, name = PROFILE
+    slug, name = named
     admin = people[Role.ADMIN]
     profile = Profile.objects.filter(team=team, slug=slug).first() or lifecycle.create_profile(team, slug, name, admin)
     if profile.current is None:
-        version = profile.versions.first() or lifecycle.propose_profile_version(profile, CONTENT, admin)
+        version = profile.versions.first() or lifecycle.propose_profile_version(profile, content, admin)
         lifecycle.publish_profile_version(version.id, people[Role.LEAD])
     return profile
 

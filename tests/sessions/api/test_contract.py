@@ -11,6 +11,8 @@ import pytest
 from sessions.api.application import api
 from sessions.api.events import DOCUMENT as EVENTS
 from sessions.api.reports import Reporter
+from tests import factories
+from tests.gateway_actor import GatewayActor
 from tests.serving import REPOSITORY, Agent, kill
 
 SAMPLES: dict[str, Any] = json.loads((REPOSITORY / "tests/contract/api.json").read_text())
@@ -42,6 +44,9 @@ def test_the_server_sends_the_fields_of_the_samples(agent: Agent) -> None:
     sent["Receipts"] = agent.report(None)
     kill(uuid.UUID(agent.session_id))
     sent["Session"], sent["Problem"] = agent.get(), agent.post("/credentials")
+    made, token = factories.gateway()
+    gateway, other = GatewayActor(agent.http, made.name, token), Agent(agent.http, agent.key).begin()
+    sent["Leased"], sent["Passage"] = gateway.renew({}), gateway.fetch(other.session_id)
 
     for name, answer in sent.items():
         body = answer.json()[0] if name == "Delivered" else answer.json()
