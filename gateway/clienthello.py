@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from gateway.errors import BadHello
 
 HANDSHAKE, CLIENT_HELLO = 0x16, 0x01
-SERVER_NAME, ALPN, ECH = 0x0000, 0x0010, 0xFE0D
-LONGEST = 65_536
+SERVER_NAME, ALPN = 0x0000, 0x0010
+# Encrypted ClientHello, its earlier drafts, what only an inner one may carry, and the encrypted SNI before it.
+HIDING = frozenset((*range(0xFE08, 0xFE0E), 0xFD00, 0xFFCE))
+LONGEST, MOST_RECORDS = 65_536, 32
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ def _message(data: bytes) -> bytes | None:
     """The handshake message, put together from as many records as it has."""
     message = b""
     at = 0
-    while True:
+    for _ in range(MOST_RECORDS):
         if len(data) > at and data[at] != HANDSHAKE:
             raise BadHello("These bytes are not TLS.")
         if len(data) < at + 5:
@@ -51,6 +53,7 @@ def _message(data: bytes) -> bytes | None:
         if len(data) < at + 5 + length:
             return None
         at += 5 + length
+    raise BadHello("The ClientHello is in too many pieces.")
 
 
 def _hello(reader: "_Reader") -> Hello:
@@ -60,21 +63,16 @@ def _hello(reader: "_Reader") -> Hello:
     reader.block(1)
     if reader.empty:
         return Hello(None)
-    names: list[str] = []
-    alpn: tuple[bytes, ...] = ()
-    hidden, seen = False, set()
-    for kind, body in _extensions(_Reader(reader.block(2))):
-        if kind in seen:
+    extensions: dict[int, bytes] = {}
+    for kind, body in _extensions(reader.last(2)):
+        if kind in extensions:
             raise BadHello("The ClientHello has an extension twice.")
-        seen.add(kind)
-        if kind == SERVER_NAME:
-            names = list(_names(_Reader(_Reader(body).block(2))))
-        elif kind == ALPN:
-            alpn = tuple(_protocols(_Reader(_Reader(body).block(2))))
-        hidden |= kind == ECH
-    if len(names) > 1:
-        raise BadHello("The ClientHello names more than one host.")
-    return Hello(names[0] if names else None, hidden, alpn)
+        extensions[kind] = body
+    names = tuple(_names(_Reader(extensions[SERVER_NAME]).last(2))) if SERVER_NAME in extensions else (None,)
+    if len(names) != 1:
+        raise BadHello("The ClientHello names more than one host, or none.")
+    alpn = tuple(_protocols(_Reader(extensions[ALPN]).last(2))) if ALPN in extensions else ()
+    return Hello(names[0], not HIDING.isdisjoint(extensions), alpn)
 
 
 def _extensions(reader: "_Reader") -> Iterator[tuple[int, bytes]]:
@@ -87,10 +85,9 @@ def _names(reader: "_Reader") -> Iterator[str]:
         kind, name = reader.take(1), reader.block(2)
         if kind != b"\0":
             raise BadHello("The ClientHello names a host of an unknown kind.")
-        try:
-            yield name.decode("ascii")
-        except UnicodeDecodeError as error:
-            raise BadHello("The ClientHello's host name is not ASCII.") from error
+        if not name or not name.isascii():
+            raise BadHello("The ClientHello's host name is not ASCII.")
+        yield name.decode("ascii")
 
 
 def _protocols(reader: "_Reader") -> Iterator[bytes]:
@@ -118,3 +115,10 @@ class _Reader:
     def block(self, prefix: int) -> bytes:
         """A vector behind a length of `prefix` bytes."""
         return self.take(int.from_bytes(self.take(prefix), "big"))
+
+    def last(self, prefix: int) -> "_Reader":
+        """Into a vector behind which nothing may come: what stood there, another parser might read."""
+        inner = _Reader(self.block(prefix))
+        if not self.empty:
+            raise BadHello("The ClientHello has bytes that belong to nothing.")
+        return inner

@@ -19,7 +19,7 @@ Keys = Mapping[str, Ed25519PublicKey]
 def keys_of(encoded: str) -> Keys:
     """Verifier keys from a comma-separated list of raw public keys in base64, by their ids. Raises BadPolicy."""
     try:
-        raws = [base64.b64decode(one, validate=True) for one in encoded.split(",") if one.strip()]
+        raws = [base64.b64decode(one.strip(), validate=True) for one in encoded.split(",") if one.strip()]
         keys = {key_id(raw): Ed25519PublicKey.from_public_bytes(raw) for raw in raws}
     except ValueError as error:
         raise BadPolicy("The policy's verifier keys must be raw Ed25519 public keys in base64.") from error
@@ -45,7 +45,9 @@ def verified(envelope: object, keys: Keys, payload_type: str = POLICY_TYPE) -> b
         if not isinstance(envelope, dict) or envelope["payloadType"] != payload_type:
             raise BadPolicy("This is no policy document.")
         payload = base64.b64decode(envelope["payload"], validate=True)
-        signatures = [(one["keyid"], base64.b64decode(one["sig"], validate=True)) for one in envelope["signatures"]]
+        signatures = [
+            (str(one["keyid"]), base64.b64decode(one["sig"], validate=True)) for one in envelope["signatures"]
+        ]
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise BadPolicy("The policy's envelope is not of DSSE's shape.") from error
     signed = pae(payload_type, payload)
@@ -57,7 +59,7 @@ def verified(envelope: object, keys: Keys, payload_type: str = POLICY_TYPE) -> b
 def read_json(payload: bytes) -> Mapping[str, Any]:
     try:
         content = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadPolicy("The policy is not JSON.") from error
     if not isinstance(content, dict):
         raise BadPolicy("The policy is not a JSON object.")

@@ -3,10 +3,12 @@
 The document's shape stands in docs/gateway.md.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from ipaddress import ip_network
 from typing import Any
 
@@ -43,6 +45,12 @@ class Code(StrEnum):
     FAULT = "fault"
 
 
+POLICY_FIELDS = {"v", "session", "serial", "grant_hash", "not_after", "ask", "rules"}
+RULE_FIELDS = {"id", "mode", "scheme", "host", "port", "methods", "path", "inject", "network", "listen", "not_after"}
+# What an injection names besides its slot.
+INJECTION_FIELDS = {"bearer": None, "header": "name", "query": "name", "basic": "username", "sigv4": None}
+_METHOD = re.compile(r"[A-Z][A-Z-]*")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 SCHEMES = {Mode.INSPECT: ("https", "http"), Mode.TUNNEL: ("tls",), Mode.FORWARD: ("tcp",)}
 
 
@@ -84,10 +92,15 @@ class Rule:
         """Whether decoded segments lie under the rule's prefix, or are its one path."""
         if self.path is None:
             return True
-        prefix = segments(self.path)
+        prefix = self.prefix
         if not prefix[-1]:
-            return list(path[: len(prefix) - 1]) == list(prefix[:-1]) and len(path) >= len(prefix)
-        return list(path) == list(prefix)
+            return tuple(path[: len(prefix) - 1]) == prefix[:-1] and len(path) >= len(prefix)
+        return tuple(path) == prefix
+
+    @cached_property
+    def prefix(self) -> tuple[bytes, ...]:
+        """The decoded segments of `path`; an empty last one stands for all that may follow."""
+        return () if self.path is None else tuple(segments(self.path))
 
 
 @dataclass(frozen=True)
@@ -105,15 +118,16 @@ class Policy:
     def read(cls, content: Mapping[str, Any]) -> "Policy":
         """From a verified document. Raises BadPolicy: what is not understood is not let through."""
         try:
-            if content["v"] != 1:
+            if type(content["v"]) is not int or content["v"] != 1:
                 raise BadPolicy(f"This gateway does not know version {content['v']!r} of policies.")
+            _shaped(content, POLICY_FIELDS)
             return cls(
-                session=content["session"],
-                serial=int(content["serial"]),
-                grant_hash=content["grant_hash"],
+                session=_text(content["session"]),
+                serial=_number(content["serial"], 1, 2**63),
+                grant_hash=_text(content["grant_hash"]),
                 not_after=_moment(content["not_after"]),
-                ask=content["ask"],
-                rules=tuple(_rule(one) for one in content["rules"]),
+                ask=_text(content["ask"]),
+                rules=tuple(_rule(one) for one in _list(content["rules"])),
             )
         except (KeyError, TypeError, ValueError, BadName) as error:
             raise BadPolicy(f"The policy has another shape: {type(error).__name__} {error}.") from error
@@ -164,8 +178,10 @@ def opening(policy: Policy, host: Host, port: int, now: datetime) -> Verdict:
 
 def decide(policy: Policy, request: Request, now: datetime) -> Verdict:
     """Whether this request may go on. Of the rules that allow it the one with the longest path decides."""
-    if request.method is None or request.path is None:
+    if request.method is None and request.path is None:
         return opening(policy, request.host, request.port, now)
+    if request.method is None or request.path is None:
+        return deny(Code.BAD_REQUEST, "A request has a method and a path.")
     if (over := _over(policy, now)) is not None:
         return over
     rules = [
@@ -186,7 +202,8 @@ def decide(policy: Policy, request: Request, now: datetime) -> Verdict:
     allowing = [rule for rule in covering if rule.methods is None or request.method in rule.methods]
     if not allowing:
         return deny(Code.METHOD, f"No rule allows {request.method} here.", covering[0])
-    return Verdict(max(allowing, key=lambda rule: len(rule.path or "")))
+    # Compared decoded: "/%61/" is no longer than "/a/".
+    return Verdict(max(allowing, key=lambda rule: len(b"/".join(rule.prefix))))
 
 
 def _over(policy: Policy, now: datetime) -> Verdict | None:
@@ -197,44 +214,94 @@ def _living(policy: Policy, now: datetime) -> Sequence[Rule]:
     return [rule for rule in policy.rules if rule.not_after is None or now < rule.not_after]
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a moment without a zone")
-    return moment
-
-
 def _rule(raw: Mapping[str, Any]) -> Rule:
-    mode, host, port = Mode(raw["mode"]), raw["host"], raw["port"]
-    bracketed = f"[{host}]" if ":" in host else host
-    spelled = Host.read(bracketed.removeprefix("*.")).text
-    if spelled != host.removeprefix("*.") or raw["scheme"] not in SCHEMES[mode]:
-        raise ValueError(f"rule {raw['id']} names {raw['scheme']}://{host}")
-    if not isinstance(port, int) or not 1 <= port <= 65_535:
-        raise ValueError(f"rule {raw['id']} has no port")
-    methods, inject, path = raw["methods"], raw["inject"], raw["path"]
-    if mode is not Mode.INSPECT and (methods or inject or path):
-        raise ValueError(f"rule {raw['id']} sees nothing inside")
-    if path is not None:
-        segments(path)
-    return Rule(
-        id=raw["id"],
-        mode=mode,
-        scheme=raw["scheme"],
-        host=host,
-        port=port,
-        methods=None if methods is None else frozenset(methods),
-        path=path,
-        inject=_injection(inject) if inject else None,
-        network=ip_network(raw["network"]) if raw["network"] else None,
-        listen=raw["listen"],
-        not_after=_moment(raw["not_after"]) if raw["not_after"] else None,
+    _shaped(raw, RULE_FIELDS)
+    network, inject = raw["network"], raw["inject"]
+    rule = Rule(
+        id=_text(raw["id"]),
+        mode=Mode(_text(raw["mode"])),
+        scheme=_text(raw["scheme"]),
+        host=_text(raw["host"]),
+        port=_number(raw["port"]),
+        methods=None if raw["methods"] is None else frozenset(_method(one) for one in _list(raw["methods"])),
+        path=None if raw["path"] is None else _text(raw["path"]),
+        inject=None if inject is None else _injection(inject),
+        network=None if network is None else ip_network(_text(network)),
+        listen=None if raw["listen"] is None else _number(raw["listen"]),
+        not_after=None if raw["not_after"] is None else _moment(raw["not_after"]),
     )
+    if (why := _senseless(rule)) is not None:
+        raise ValueError(f"rule {rule.id} {why}")
+    return rule
+
+
+def _senseless(rule: Rule) -> str | None:
+    """Why nobody can have meant this rule."""
+    name = rule.host.removeprefix("*.")
+    spelled = Host.read(f"[{name}]" if ":" in name else name)
+    inspects = rule.mode is Mode.INSPECT
+    plain = rule.scheme == "http" and rule.network is None
+    faults = {
+        f"names {rule.scheme}://{rule.host}": spelled.text != name or rule.scheme not in SCHEMES[rule.mode],
+        "has a wildcard before an address": spelled.address is not None and name != rule.host,
+        "names an address without its range": spelled.address is not None and rule.network is None,
+        "looks inside and has no path": inspects and rule.path is None,
+        "has a path with a query": rule.path is not None and ("?" in rule.path or not rule.prefix),
+        "sees nothing inside": not inspects and (rule.methods, rule.path, rule.inject) != (None, None, None),
+        "listens and is no forward": rule.listen is not None and rule.mode is not Mode.FORWARD,
+        "is a forward to many hosts": rule.mode is Mode.FORWARD and name != rule.host,
+        "sends a credential in the clear": rule.inject is not None and plain,
+    }
+    return next((why for why, wrong in faults.items() if wrong), None)
 
 
 def _injection(raw: Mapping[str, Any]) -> Injection:
-    kind = raw["as"]
-    if kind not in ("bearer", "header", "basic", "query", "sigv4"):
+    kind = _text(raw["as"])
+    if kind not in INJECTION_FIELDS:
         raise ValueError(f"nothing is injected as {kind!r}")
-    field = {"header": "name", "query": "name", "basic": "username"}.get(kind)
-    return Injection(raw["slot"], kind, raw[field] if field else "")
+    field = INJECTION_FIELDS[kind]
+    _shaped(raw, {"slot", "as"} | ({field} if field else set()))
+    name = _text(raw[field]) if field else ""
+    if kind == "header" and not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no header")
+    if kind == "basic" and (":" in name or not name.isprintable()):
+        raise ValueError(f"{name!r} is no user")
+    return Injection(_text(raw["slot"]), kind, name)
+
+
+def _shaped(raw: object, fields: Collection[str]) -> None:
+    """These fields and no others: one that this gateway does not know may have been meant to forbid something."""
+    if not isinstance(raw, Mapping) or set(raw) != set(fields):
+        raise ValueError(f"fields other than {', '.join(sorted(fields))}")
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str) or not raw:
+        raise TypeError(f"{raw!r} is no text")
+    return raw
+
+
+def _number(raw: object, least: int = 1, most: int = 65_535) -> int:
+    # True is an int to Python.
+    if type(raw) is not int or not least <= raw <= most:
+        raise ValueError(f"{raw!r} is no number from {least} to {most}")
+    return raw
+
+
+def _list(raw: object) -> Sequence[Any]:
+    if not isinstance(raw, list):
+        raise TypeError(f"{raw!r} is no list")
+    return raw
+
+
+def _method(raw: object) -> str:
+    if not _METHOD.fullmatch(_text(raw)):
+        raise ValueError(f"{raw!r} is no method")
+    return _text(raw)
+
+
+def _moment(raw: object) -> datetime:
+    moment = datetime.fromisoformat(_text(raw))
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    return moment
