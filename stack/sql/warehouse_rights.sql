@@ -27,11 +27,21 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege';
     END IF;
     role_existed := true;
-    BEGIN
-        EXECUTE format('ALTER ROLE %I NOLOGIN', role_name);
-    EXCEPTION WHEN undefined_object THEN
-        role_existed := false;
-    END;
+    -- A revocation by OpenBao that commits at this moment is told as "tuple concurrently updated": look again.
+    FOR attempt IN 1..5 LOOP
+        BEGIN
+            EXECUTE format('ALTER ROLE %I NOLOGIN', role_name);
+            EXIT;
+        EXCEPTION
+            WHEN undefined_object THEN
+                role_existed := false;
+                EXIT;
+            WHEN internal_error THEN
+                IF attempt = 5 THEN
+                    RAISE;
+                END IF;
+        END;
+    END LOOP;
     SELECT count(*) INTO sessions_ended
     FROM (SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity WHERE usename = role_name) AS told
     WHERE told.ended;

@@ -2,12 +2,14 @@
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import hvac
 import psycopg
 import pytest
+from psycopg import sql
 
 from stack import Stack
 
@@ -114,6 +116,26 @@ def test_cut_ends_the_open_session_and_refuses_a_new_login(
             session.execute("SELECT 1")
     with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
         psycopg.connect(minted.login)
+
+
+def test_cut_beside_a_revocation_that_commits_first_finds_no_role(
+    stack: Stack, minted: Minted, cutter: "psycopg.Connection[tuple[Any, ...]]"
+) -> None:
+    with stack.postgres.connect("warehouse") as revoking, ThreadPoolExecutor(1) as beside:
+        with revoking.transaction():
+            revoking.execute("SET ROLE openbao_admin")
+            revoking.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(minted.role)))
+            cut = beside.submit(cutter.execute, "SELECT * FROM drawbridge.cut(%s)", [minted.role])
+            until_waiting(revoking, cutter.info.backend_pid)
+            revoking.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(minted.role)))
+            revoking.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(minted.role)))
+        assert cut.result(10).fetchone() == (False, 0)
+
+
+def until_waiting(connection: "psycopg.Connection[Any]", backend: int) -> None:
+    """Until that backend waits for a lock."""
+    while connection.execute("SELECT pg_blocking_pids(%s) = '{}'", [backend]).fetchone() == (True,):
+        pass
 
 
 def test_cut_twice_says_that_nothing_was_left(minted: Minted, cutter: "psycopg.Connection[tuple[Any, ...]]") -> None:
