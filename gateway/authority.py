@@ -1,4 +1,4 @@
-"""The certificate authority of one session. Its key is made here, is never written anywhere, and dies with the process."""
+"""The certificate authority of one session. Its key is made here, is never written, and dies with the process."""
 
 import os
 import ssl
