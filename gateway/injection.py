@@ -2,11 +2,10 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from gateway.head import Head
+from gateway.policy import Injection
 from gateway.refusal import InjectionError
 
 Fields = Mapping[str, str]
@@ -16,34 +15,6 @@ CREDENTIAL_HEADERS = (
     b"x-auth-token", b"x-goog-api-key", b"x-vault-token",
 )  # fmt: skip
 _VALUE_FIELDS = ("value", "token", "password")
-_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-# They decide where a request goes and where it ends.
-_FRAMING = frozenset(["connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"])
-
-
-@dataclass(frozen=True)
-class Injection:
-    """How a rule puts in the credential of `slot`; `how` is the contract's `as`, `name` its name or username."""
-
-    slot: str
-    how: str
-    name: str = ""
-
-    @classmethod
-    def of(cls, inject: Mapping[str, Any]) -> "Injection":
-        """From a rule's `inject`. Raises InjectionError for what the contract does not know."""
-        how = inject.get("as")
-        if how not in ("bearer", "sigv4", *_NAME_KEYS):
-            raise InjectionError("injection_unknown", f"A credential cannot be put in as {str(how)[:40]!r}.")
-        name = inject.get(_NAME_KEYS[how], "") if how in _NAME_KEYS else ""
-        if how in ("header", "query") and not name:
-            raise InjectionError("injection_unknown", f"An injection as {how} needs a name.")
-        if how == "header" and (not _TOKEN.issuperset(name.encode()) or name.lower() in _FRAMING):
-            raise InjectionError("injection_unknown", "This header is not one that can carry a credential.")
-        return cls(inject["slot"], how, name)
-
-
-_NAME_KEYS = {"header": "name", "basic": "username", "query": "name"}
 
 
 def inject(injection: Injection, fields: Fields | None, head: Head) -> Head:
@@ -53,9 +24,9 @@ def inject(injection: Injection, fields: Fields | None, head: Head) -> Head:
     """
     if fields is None:
         raise InjectionError("secret_missing", f"The session has no credential {injection.slot} now.")
-    put = _PUTTERS.get(injection.how)
+    put = _PUTTERS.get(injection.kind)
     if put is None:
-        raise InjectionError("injection_unknown", f"A credential cannot be put into a head as {injection.how}.")
+        raise InjectionError("injection_unknown", f"A credential cannot be put into a head as {injection.kind}.")
     return put(injection, _value(injection, fields), head.without(*CREDENTIAL_HEADERS))
 
 
@@ -65,7 +36,7 @@ def _value(injection: Injection, fields: Fields) -> bytes:
     if len(values) != 1:
         raise InjectionError("secret_unfit", f"The credential {injection.slot} does not hold exactly one secret.")
     value = values[0].encode()
-    if injection.how in ("bearer", "header") and any(byte < 0x20 or byte > 0x7E for byte in value):
+    if injection.kind in ("bearer", "header") and any(byte < 0x20 or byte > 0x7E for byte in value):
         raise InjectionError("secret_unfit", f"The credential {injection.slot} does not fit into a header.")
     return value
 

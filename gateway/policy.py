@@ -51,6 +51,8 @@ RULE_FIELDS = {"id", "mode", "scheme", "host", "port", "methods", "path", "injec
 INJECTION_FIELDS = {"bearer": None, "header": "name", "query": "name", "basic": "username", "sigv4": None}
 _METHOD = re.compile(r"[A-Z][A-Z-]*")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# They decide where a request goes and where it ends.
+_FRAMING = frozenset(["connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"])
 SCHEMES = {Mode.INSPECT: ("https", "http"), Mode.TUNNEL: ("tls",), Mode.FORWARD: ("tcp",)}
 
 
@@ -262,7 +264,7 @@ def _injection(raw: Mapping[str, Any]) -> Injection:
     field = INJECTION_FIELDS[kind]
     _shaped(raw, {"slot", "as"} | ({field} if field else set()))
     name = _text(raw[field]) if field else ""
-    if kind == "header" and not _TOKEN.fullmatch(name):
+    if kind == "header" and (not _TOKEN.fullmatch(name) or name.lower() in _FRAMING):
         raise ValueError(f"{name!r} is no header")
     if kind == "basic" and (":" in name or not name.isprintable()):
         raise ValueError(f"{name!r} is no user")

@@ -16,6 +16,7 @@ class Stream(Protocol):
     """What an exchange needs of a connection. `read` answers b"" at the end."""
 
     async def read(self) -> bytes: ...
+    def unread(self, data: bytes) -> None: ...
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
     def close(self) -> None: ...
@@ -96,6 +97,22 @@ class Wire(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
+    async def exactly(self, count: int) -> bytes:
+        """So many bytes. Raises ConnectionResetError where fewer come."""
+        data = b""
+        while len(data) < count:
+            more = await self.read()
+            if not more:
+                raise ConnectionResetError("the other side went away in the middle")
+            data += more
+        self.unread(data[count:])
+        return data[:count]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing came that nobody asked for, not even the end."""
+        return not self._buffer and not self.ended
+
     def unread(self, data: bytes) -> None:
         """Give back what was read too far."""
         if data:
@@ -152,6 +169,7 @@ class TlsWire:
         self.wire = wire
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._unread = b""
 
     async def handshake(self) -> None:
         """Raises ssl.SSLError, or ConnectionResetError where the client went away."""
@@ -170,6 +188,9 @@ class TlsWire:
                 return
 
     async def read(self) -> bytes:
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
         while True:
             try:
                 return self._tls.read(HIGH_BYTES)
@@ -181,6 +202,9 @@ class TlsWire:
                 self._incoming.write(data)
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
+
+    def unread(self, data: bytes) -> None:
+        self._unread = data + self._unread
 
     def write(self, data: bytes) -> None:
         if data:

@@ -30,10 +30,11 @@ Send = Callable[[Sequence[bytes]], Sequence[Receipt]]
 
 @dataclass(eq=False)
 class _Slot:
-    """An event that waits to be written. `kept` is None until that was tried."""
+    """An event that waits to be written. `kept` is None until that was tried; then `then` is told."""
 
     line: bytes
     kept: bool | None = None
+    then: Callable[[bool], None] | None = None
 
 
 @dataclass
@@ -105,6 +106,22 @@ class Spool:
             say(f"an event of {len(slot.line)} bytes is lost: it is too long, or came after the end.")
         return slot.kept is True
 
+    def offer(self, line: bytes, then: Callable[[bool], None] | None = None) -> None:
+        """Like `add`, for those who may not wait: `then` is called in the thread that writes, with what `add` answers.
+
+        `line` is an event as JSON, without a line's end.
+        """
+        slot = _Slot(line + b"\n", then=then)
+        with self._changed:
+            taken = not self._stopped and len(slot.line) <= MOST_BYTES
+            if taken:
+                self._slots.append(slot)
+                self._changed.notify_all()
+            else:
+                self._lost.add(1)
+        if not taken and then is not None:
+            then(False)
+
     def close(self, within_s: float = 5.0) -> int:
         """Send what is left, for a while. Returns how many are kept for the next time."""
         with self._changed:
@@ -138,6 +155,7 @@ class Spool:
                 self._changed.wait_for(lambda: self._slots or self._stopped or self._can_tell())
                 ending = self._stopped
                 had_room = not self._lost.count
+                offered = self._slots
                 slots, backlog = self._take()
                 full = had_room and self._lost.count > 0
                 self._writing = True
@@ -151,6 +169,9 @@ class Spool:
                 for slot in slots:
                     slot.kept = kept
                 self._changed.notify_all()
+            for slot in offered:
+                if slot.then is not None:
+                    slot.then(slot.kept is True)
 
     def _take(self) -> tuple[list[_Slot], list[bytes]]:
         """What there is room for, and what is in memory since the disk refused. The rest is refused here."""
