@@ -28,8 +28,8 @@ class FarGone(UpstreamError):
 
 
 @dataclass
-class Passage:
-    """One request under way: what is told of it afterwards. `found` takes a finding's kind, the hit, and where it was."""
+class Underway:
+    """What is told of a request afterwards. `found` takes a finding's kind, the hit, and where it was."""
 
     event: str
     rule: Rule
@@ -45,7 +45,7 @@ class Passage:
 class Carrying:
     """`begun`: something of the answer came."""
 
-    def __init__(self, talk: Conversation, live: Live, going: Outgoing, upstream: Upstream, passage: Passage) -> None:
+    def __init__(self, talk: Conversation, live: Live, going: Outgoing, upstream: Upstream, passage: Underway) -> None:
         self._talk, self._live, self._going = talk, live, going
         self._far, self._passage = upstream.wire, passage
         self._http = h11.Connection(h11.CLIENT)

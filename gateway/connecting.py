@@ -35,7 +35,7 @@ class Answer(Protocol):
 
 @dataclass
 class Connecting:
-    """One attempt to open something. `granted` is set when the client was told yes, `other` when TLS names another host."""
+    """One attempt to open something. `granted`: the client was told yes. `other`: the host that TLS names instead."""
 
     gate: Gate
     live: Live

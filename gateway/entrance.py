@@ -28,7 +28,9 @@ logger = structlog.get_logger()
 
 FIRST_S = 60.0
 SIGN_IN = (b"Proxy-Authenticate", b'Basic realm="Drawbridge session"')
-WHO = "This proxy serves sessions of Drawbridge: sign in with the session's id and its proxy secret (drawbridge run does)."
+WHO = (
+    "This proxy serves sessions of Drawbridge: sign in with a session's id and its proxy secret (drawbridge run does)."
+)
 
 
 async def serve(gate: Gate, wire: Wire, live: Live | None = None, *, nested: bool = False) -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from gateway import websocket
 from gateway.addresses import Address
-from gateway.carrying import Carrying, FarGone, Passage
+from gateway.carrying import Carrying, FarGone, Underway
 from gateway.conversation import Conversation
 from gateway.denial import MEDIA_TYPE
 from gateway.errors import BadName, Denied
@@ -102,7 +102,7 @@ class Exchange:
         request = self._request(head)
         with Hold(self.live, allowed=lambda policy, at: bool(decide(policy, request, at))) as hold:
             hold.add(self.talk.stream)
-            passage = Passage(event, rule, hold, self._found)
+            passage = Underway(event, rule, hold, self._found)
             try:
                 return await self._carried(head, going, found, passage)
             except Exception as error:
@@ -111,7 +111,7 @@ class Exchange:
             finally:
                 self._told(passage)
 
-    async def _carried(self, head: Head, going: Outgoing, found: Sequence[Address], passage: Passage) -> bool:
+    async def _carried(self, head: Head, going: Outgoing, found: Sequence[Address], passage: Underway) -> bool:
         """On a kept connection if there is one; where that had gone away, on a fresh one."""
         upstream = self.live.pool.take(self._place, found)
         if upstream is not None:
@@ -146,7 +146,7 @@ class Exchange:
         path = clean_text(self.live.patterns, head.path.decode("latin-1"))
         return {"method": head.method.decode("latin-1"), "path": path[:1_024]}
 
-    def _told(self, passage: Passage) -> None:
+    def _told(self, passage: Underway) -> None:
         """What became of it; nobody waits for that."""
         why = passage.hold.why or passage.problem[:200] or None
         told = {
@@ -171,9 +171,9 @@ class Exchange:
 
     async def _refused(self, head: Head, verdict: Verdict) -> bool:
         other = (head.all(b"host") or [b""])[0].decode("latin-1")
-        shown = {"method": head.method.decode("latin-1"), "path": head.path.decode("latin-1")}
+        method, path = head.method.decode("latin-1"), head.path.decode("latin-1")
         said = other if verdict.code is Code.NAMES_DISAGREE else ""
-        target = Target(self.host.text, self.port, self.door, **shown, other=said.rpartition(":")[0] or said)
+        target = Target(self.host.text, self.port, self.door, method, path, other=said.rpartition(":")[0] or said)
         denial = await refuse(self.gate, self.live, verdict, target)
         if self.talk.answered:
             self.talk.stream.abort()

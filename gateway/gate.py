@@ -50,8 +50,15 @@ async def refuse(gate: Gate, live: Live, verdict: Verdict, target: Target) -> De
     attempt = Attempt(target.host, target.port, target.door, verdict.code, target.other, target.literal)
     evades = live.memory.note(attempt)
     path = None if target.path is None else clean_text(live.patterns, target.path.partition("?")[0])
-    where = {"host": clean_text(live.patterns, target.host), "port": target.port}
-    told = {**where, "mode": target.door, "code": verdict.code, "method": target.method, "path": path}
+    host = clean_text(live.patterns, target.host)
+    told = {
+        "host": host,
+        "port": target.port,
+        "mode": target.door,
+        "code": verdict.code,
+        "method": target.method,
+        "path": path,
+    }
     event = ""
     try:
         event = await gate.recorder.keep(live.id, "egress.denied", {**told, "evasion": evades}, "denied")
@@ -60,7 +67,7 @@ async def refuse(gate: Gate, live: Live, verdict: Verdict, target: Target) -> De
     except Denied:
         # Nothing passes here: that it was tried is all that is lost, and the spool says so.
         logger.error("denial_not_recorded", session=live.id, code=verdict.code)
-    return Denial(verdict, **where, method=target.method, path=path, ask=live.policy.ask, event=event)
+    return Denial(verdict, host, target.port, method=target.method, path=path, ask=live.policy.ask, event=event)
 
 
 def now() -> datetime:

@@ -35,7 +35,7 @@ class Recorder:
         kept: asyncio.Future[bool] = loop.create_future()
 
         def then(done: bool) -> None:
-            loop.call_soon_threadsafe(lambda: kept.done() or kept.set_result(done))
+            loop.call_soon_threadsafe(_settle, kept, done)
 
         event, line = self._line(session, kind, data, outcome)
         self._spool.offer(line, then)
@@ -85,6 +85,12 @@ def spool(path: Path, client: httpx.Client) -> Spool:
         return [Receipt.read(one) for one in answer.json()["events"]]
 
     return Spool(path, send)
+
+
+def _settle(kept: "asyncio.Future[bool]", done: bool) -> None:
+    """Whoever waited may have given up."""
+    if not kept.done():
+        kept.set_result(done)
 
 
 def _plain(value: object) -> object:

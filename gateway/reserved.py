@@ -1,4 +1,4 @@
-"""The names that are the gateway itself (docs/gateway.md): another proxy connection, DNS, a socket, the CA, the rules."""
+"""The names that are the gateway itself (docs/gateway.md): another proxy connection, DNS, a socket, CA and rules."""
 
 import asyncio
 import secrets

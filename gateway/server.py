@@ -61,9 +61,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     with httpx.Client(base_url=base, headers=headers, trust_env=False) as sending:
         kept = spool(settings.spool / "events", sending)
         try:
-            async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as http:
-                async with _gate(settings, http, Recorder(kept)) as (gate, line), _listening(gate, settings) as port:
-                    yield Running(gate, port, line)
+            async with (
+                httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as http,
+                _gate(settings, http, Recorder(kept)) as (gate, line),
+                _listening(gate, settings) as port,
+            ):
+                yield Running(gate, port, line)
         finally:
             await asyncio.to_thread(kept.close)
 
