@@ -23,7 +23,9 @@ from gateway.record import Recorder
 logger = structlog.get_logger()
 
 VERSION = "1"
-RENEW_S, ANSWER_S, CONNECT_S = 3.0, 4.0, 3.0
+# The part of a lease after which it is renewed: each 3 s of 10.
+RENEWED_AT = 0.3
+ANSWER_S, CONNECT_S = 4.0, 3.0
 # The stream beats each second: a line that is silent for longer is dead.
 SILENT_S, AGAIN_S = 5.0, 0.5
 PRUNE_S = 0.5
@@ -99,19 +101,18 @@ class Control:
         while True:
             self._renew_now.clear()
             try:
-                await self._renew()
+                pause = await self._renew()
             except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
                 logger.warning("lease_not_renewed", why=f"{type(error).__name__} {error}")
                 pause = AGAIN_S
-            else:
-                pause = RENEW_S
             try:
                 async with asyncio.timeout(pause):
                     await self._renew_now.wait()
             except TimeoutError:
                 continue
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> float:
+        """Returns when to ask again, in seconds."""
         asked = time.monotonic()
         sessions = {name: live.policy.serial for name, live in self.roster.lives.items()}
         body = {
@@ -130,6 +131,7 @@ class Control:
         for session in said["changed"]:
             await self._refresh(session)
         self._until = max(self._until, until)
+        return float(said["lease_s"]) * RENEWED_AT
 
     async def _refresh(self, session: str) -> None:
         """What has changed and cannot be learned is cut: an old policy may allow what nobody allows any more."""

@@ -115,10 +115,10 @@ class _Visit:
         """True if the connection may go on."""
         if self._live is None and head.target == b"/healthz":
             return self._health(talk)
+        self._gate.control.check()
         live = await self._signed_in(head)
         if live is None:
             return talk.whole(407, _problem(407, "Sign in", WHO, retry=False), MEDIA_TYPE, SIGN_IN)
-        self._gate.control.check()
         if head.method == b"CONNECT":
             await self._connect(talk, head, live)
             return False

@@ -86,7 +86,6 @@ async def _gate(
     try:
         yield gate, line
     finally:
-        await control.close(GOODBYE_S)
         line.cancel()
         await asyncio.gather(line, return_exceptions=True)
 
@@ -103,6 +102,7 @@ async def _listening(gate: Gate, settings: Settings) -> AsyncIterator[int]:
         yield port
     finally:
         server.close()
+        await gate.control.close(GOODBYE_S)
         await listener.end()
 
 

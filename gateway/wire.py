@@ -35,7 +35,7 @@ class Wire(asyncio.Protocol):
         self._sink: Callable[[bytes], None] | None = None
         self._peer: Wire | None = None
         self._paused = False
-        self.ended = False
+        self.ended = self._finished = False
         self.lost = asyncio.Event()
         self.received_bytes = 0
 
@@ -61,7 +61,10 @@ class Wire(asyncio.Protocol):
         self._arrived.set()
         if self._peer is not None:
             self._peer.end()
-        return True
+        if self._finished:
+            self.transport.close()
+        # TLS has no half of a connection.
+        return self.transport.get_extra_info("sslcontext") is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended = True
@@ -134,7 +137,8 @@ class Wire(asyncio.Protocol):
         if not self.lost.is_set() and self.transport.can_write_eof():
             with suppress(OSError, RuntimeError):
                 self.transport.write_eof()
-        else:
+            self._finished = True
+        if self.ended or not self._finished:
             self.close()
 
     def close(self) -> None:

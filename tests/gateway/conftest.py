@@ -41,9 +41,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, object
 
 
 @pytest.fixture
-def bed(tmp_path: Path, certificates: tuple[Path, object]) -> Iterator[Bed]:
+def lease_s() -> float:
+    return 10.0
+
+
+@pytest.fixture
+def bed(tmp_path: Path, certificates: tuple[Path, object], lease_s: float) -> Iterator[Bed]:
     ca_file, context = certificates
-    plane, secure, plain = ControlPlane(), FarEnd(context), FarEnd()  # type: ignore[arg-type]
+    plane, secure, plain = ControlPlane(lease_s), FarEnd(context), FarEnd()  # type: ignore[arg-type]
     gateway = GatewayThread(plane, tmp_path, f"127.0.0.1 {' '.join(NAMES)}\n", ca_file)
     yield Bed(plane, gateway, secure, plain)
     gateway.close()

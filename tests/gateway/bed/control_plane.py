@@ -35,13 +35,13 @@ class Session:
 class ControlPlane:
     """`down`: it closes every connection without an answer. `lease_s` is what it grants."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease_s: float = 10.0) -> None:
         self.key = Ed25519PrivateKey.generate()
         self.sessions: dict[str, Session] = {}
         self.over: set[str] = set()
         self.events: list[dict[str, Any]] = []
         self.acks: list[dict[str, Any]] = []
-        self.down, self.lease_s, self.quiet = False, 10.0, False
+        self.down, self.lease_s, self.quiet = False, lease_s, False
         self._lines: list[queue.Queue[dict[str, Any] | None]] = []
         self._lock = threading.Lock()
         plane = self

@@ -32,6 +32,7 @@ class GatewayThread:
             ca_file=ca_file,
         )
         self.running: Running
+        self._connections: list[socket.socket] = []
         self._ready, self._over = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
         self._thread.start()
@@ -50,13 +51,20 @@ class GatewayThread:
         return self.running.port
 
     def close(self) -> None:
+        for one in self._connections:
+            one.close()
+        self.close_gently()
+
+    def close_gently(self) -> None:
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._over.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
 
     def connection(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        self._connections.append(connection)
+        return connection
 
     def asks(self, raw: bytes) -> bytes:
         """All that comes back until the gateway ends the connection."""
