@@ -74,7 +74,7 @@ def forward(bed, session) -> bytes:
 
 WAYS = {
     "inside": inside,
-    "posted": lambda bed, session: inside(bed, session, request("api.example:%d" % bed.secure.port, "/", "POST", b"x")),
+    "posted": lambda bed, session: inside(bed, session, request(f"api.example:{bed.secure.port}", "/", "POST", b"x")),
     "absolute": absolute,
     "connect": lambda bed, session: bed.gateway.asks(
         f"CONNECT other.example:{bed.plain.port} HTTP/1.1\r\n{signed_in(session)}\r\n".encode()

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take(self) -> None:
         body = b"".join(self._body())
-        self.far_end.arrived.append(Arrived(self.command, self.path, {k: v for k, v in self.headers.items()}, body))
+        self.far_end.arrived.append(Arrived(self.command, self.path, dict(self.headers.items()), body))
         answer = {"stream": self._stream, "ws": self._websocket, "gzip": self._gzip, "early": self._early}
         answer.get(self.path.rpartition("/")[2].partition("?")[0], self._whole)()
 
