@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, cast
 
 HIGH_BYTES = 256 * 1024
 
@@ -40,8 +40,8 @@ class Wire(asyncio.Protocol):
         self.received_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are none of asyncio's classes.
+        self.transport = cast(asyncio.Transport, transport)
         if self._made is not None:
             self._made(self)
 

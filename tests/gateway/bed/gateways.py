@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from gateway import dsse
 from gateway.server import Running, running
 from gateway.settings import Settings
@@ -34,7 +36,7 @@ class GatewayThread:
         self.running: Running
         self._connections: list[socket.socket] = []
         self._ready, self._over = threading.Event(), asyncio.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._work()), daemon=True)
         self._thread.start()
         assert self._ready.wait(10)
 
