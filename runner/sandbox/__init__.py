@@ -1,0 +1,1 @@
+"""Where a command runs so that it reaches only what was approved: see interface.py."""
