@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import FrameType
+from typing import Protocol
 
 from runner.errors import RunnerError
 
@@ -21,6 +22,19 @@ class CannotStart(RunnerError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Command(Protocol):
+    """What runs in a session, however it is held."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self) -> int:
+        """Its exit code, or 128 and the signal that ended it. From the main thread."""
+
+    def end(self) -> None:
+        """End it, and all that it started. From any thread."""
 
 
 class Child:

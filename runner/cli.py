@@ -5,8 +5,8 @@ Imports of what is slow stand in the commands, so that --help answers at once.
 
 import functools
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -16,13 +16,15 @@ from runner.errors import RunnerError, Usage
 
 if TYPE_CHECKING:
     from runner.client import Client
+    from runner.confinement import Wanted
+    from runner.sandbox.interface import Sandbox
     from runner.settings import Stored
     from runner.spool import Spool
 
 EXIT_CODES = """
 Exit codes: 2 usage, 3 denied, 4 nobody decided in time, 5 the server does not answer, 6 the server refused,
-7 not logged in. exec gives the command's own, or 124 when its session ran out, 137 when it was killed,
-126 and 127 when the command cannot be run.
+7 not logged in, 8 no sandbox works here. exec and run give the command's own, or 124 when its session ran
+out, 137 when it was killed, 126 and 127 when the command cannot be run.
 """
 
 app = typer.Typer(
@@ -111,19 +113,42 @@ def exec(
 
     With --profile and --purpose it asks for a session first, and ends it after the command.
     """
-    from runner import settings
-    from runner.client import Client
+    with _session_for(session, profile, purpose, duration) as (client, stored, own):
+        code = _run_in(client, stored, command, ends=own)
+    raise typer.Exit(code)
 
-    own = profile is not None or purpose is not None
-    if own and session is not None:
-        raise Usage("Give either --session, or --profile and --purpose.")
-    if own:
-        client, stored = _ask(profile, purpose, duration, as_json=False)
-    else:
-        stored = settings.load(session)
-        client = Client(stored.url)
-    with settings.alone(stored):
-        code = _run_in(client, _collected(client, stored), command, ends=own)
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@plainly
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="The command and its arguments.")],
+    profile: Profile = None,
+    purpose: Purpose = None,
+    duration: Duration = None,
+    session: Session = None,
+    sandbox: Annotated[str, typer.Option("--sandbox", help="auto, bubblewrap, docker, or none.")] = "auto",
+    image: Annotated[str | None, typer.Option("--image", help="The image of the container (docker).")] = None,
+    workspace: Annotated[Path, typer.Option("--workspace", help="The folder that it may write to.")] = Path(),
+    read: Annotated[list[Path] | None, typer.Option("--read", help="A folder outside that it may read.")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", help="A variable of yours that it gets.")] = None,
+    memory: Annotated[int | None, typer.Option("--memory", help="MiB that it may use.")] = None,
+) -> None:
+    """Ask for a session, and run a command in a sandbox that reaches only what was approved.
+
+    The session ends with the command, unless it was named with --session.
+    """
+    from runner.confinement import Wanted
+    from runner.sandbox import choice, filesystem
+    from runner.sandbox.interface import Limits
+    from runner.spool import say
+
+    chosen = choice.chosen(sandbox, image)
+    say(f"the sandbox is {chosen.name} {chosen.version}." if chosen else "there is NO sandbox, as you asked.")
+    readable = [filesystem.checked(one) for one in read or ()]
+    limits = Limits(memory_bytes=memory * 1024**2 if memory else None)
+    wanted = Wanted(command, filesystem.checked(workspace), env or (), readable, limits)
+    with _session_for(session, profile, purpose, duration) as (client, stored, own):
+        code = _run_in(client, stored, command, ends=own, sandbox=chosen, wanted=wanted)
     raise typer.Exit(code)
 
 
@@ -223,15 +248,50 @@ def _collected(client: "Client", stored: "Stored") -> "Stored":
     return begun
 
 
-def _run_in(client: "Client", stored: "Stored", command: list[str], *, ends: bool) -> int:
+@contextmanager
+def _session_for(
+    session: str | None, profile: str | None, purpose: str | None, duration: str | None
+) -> "Iterator[tuple[Client, Stored, bool]]":
+    """The session to work in, alone and with its token; and whether it is for this command only."""
+    from runner import settings
+    from runner.client import Client
+
+    own = profile is not None or purpose is not None
+    if own and session is not None:
+        raise Usage("Give either --session, or --profile and --purpose.")
+    if own:
+        client, stored = _ask(profile, purpose, duration, as_json=False)
+    else:
+        stored = settings.load(session)
+        client = Client(stored.url)
+    with settings.alone(stored):
+        yield client, _collected(client, stored), own
+
+
+def _run_in(
+    client: "Client",
+    stored: "Stored",
+    command: list[str],
+    *,
+    ends: bool,
+    sandbox: "Sandbox | None" = None,
+    wanted: "Wanted | None" = None,
+) -> int:
     from runner.execution import Execution
     from runner.spool import say
 
     assert stored.token is not None
     spool = _spool(client, stored)
+    execution = Execution(client, stored.token, stored.session_id, spool)
     code = None
     try:
-        code = Execution(client, stored.token, stored.session_id, spool).run(command)
+        if sandbox is None or wanted is None:
+            code = execution.run(command)
+        else:
+            from runner.confinement import Confinement
+
+            with Confinement(sandbox, wanted, execution) as confinement:
+                code = execution.run(command, confinement.start)
     finally:
         left = spool.close()
         if left:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from runner.errors import RunnerError
 from runner.settings import write_private
 from runner.shapes import Credential
 
+LOCAL = "127.0.0.1"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # They would win over the files.
 OVERRIDING = frozenset({"PGPASSWORD", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"})
@@ -22,9 +24,15 @@ TOLD = frozenset({"DRAWBRIDGE_URL"})
 
 
 class Handover:
-    """The folder with the files. Leaving it removes them."""
+    """The folder with the files. Leaving it removes them.
+
+    `seen_at` is where the command sees the folder, `routes` by which local port it reaches a host and port: in a
+    sandbox they are others than here.
+    """
 
     def __init__(self) -> None:
+        self.seen_at: Path | None = None
+        self.routes: Mapping[tuple[str, int], int] = {}
         self._newest: dict[str, Credential] = {}
         self._before: dict[str, Credential] = {}
         self._lock = threading.Lock()
@@ -58,10 +66,15 @@ class Handover:
         self._newest[credential.slot] = credential
 
     def _write(self) -> None:
-        passwords = [_password_line(one) for one in (*self._newest.values(), *self._before.values())]
+        passwords = [_password_line(self._routed(one)) for one in (*self._newest.values(), *self._before.values())]
         # The passwords first: a service must never name a user whose password is not there yet.
         write_private(self._password_file, "".join(passwords))
-        write_private(self._service_file, "".join(_service(one) for one in self._newest.values()))
+        write_private(self._service_file, "".join(_service(self._routed(one)) for one in self._newest.values()))
+
+    def _routed(self, credential: Credential) -> Credential:
+        secret = credential.secret
+        port = self.routes.get((str(secret["host"]), int(secret["port"])))
+        return credential if port is None else replace(credential, secret={**secret, "host": LOCAL, "port": port})
 
     def environment(self, base: Mapping[str, str], session_id: str) -> dict[str, str]:
         """The command's environment: the way to the files, and nothing with which it could act as the runner."""
@@ -70,12 +83,17 @@ class Handover:
             for name, value in base.items()
             if name not in OVERRIDING and (name in TOLD or not name.startswith("DRAWBRIDGE_"))
         }
+        return {**kept, **self.variables(), "DRAWBRIDGE_SESSION_ID": session_id}
+
+    def variables(self) -> dict[str, str]:
+        """Where the credentials are, for the tools that use them."""
+        if not self._newest:
+            return {}
+        folder = self.seen_at or self.folder
         return {
-            **kept,
-            "PGSERVICEFILE": str(self._service_file),
-            "PGPASSFILE": str(self._password_file),
+            "PGSERVICEFILE": str(folder / self._service_file.name),
+            "PGPASSFILE": str(folder / self._password_file.name),
             "PGSERVICE": service_name(next(iter(self._newest.values()))),
-            "DRAWBRIDGE_SESSION_ID": session_id,
         }
 
     @property

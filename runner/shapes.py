@@ -81,15 +81,17 @@ class CredentialFacts:
     generation: int
     state: str
     delivered: bool
+    handed_over: bool = True
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "CredentialFacts":
-        return cls(raw["id"], raw["slot"], raw["generation"], raw["state"], raw["delivered"])
+        handed_over = raw.get("handed_over", True)
+        return cls(raw["id"], raw["slot"], raw["generation"], raw["state"], raw["delivered"], handed_over)
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a session stands."""
+    """How a session stands. `gateways` are the addresses at which they listen; `sandbox` what its profile demands."""
 
     session_id: str
     state: str
@@ -98,6 +100,8 @@ class Status:
     purpose: str
     ends_at: datetime | None
     credentials: Sequence[CredentialFacts]
+    gateways: Sequence[str] = ()
+    sandbox: str = ""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "Status":
@@ -109,6 +113,8 @@ class Status:
             purpose=raw["purpose"],
             ends_at=moment_or_none(raw["ends_at"]),
             credentials=[CredentialFacts.read(one) for one in raw["credentials"]],
+            gateways=[one["address"] for one in raw.get("gateways", ()) if one["address"]],
+            sandbox=raw.get("sandbox", ""),
         )
 
     @property

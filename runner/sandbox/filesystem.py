@@ -6,18 +6,62 @@ from runner.errors import Usage
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 # Of /etc: what programs need to start and to check certificates. No accounts, no keys, no configuration of clouds.
-ETC = (
-    "alternatives ca-certificates ca-certificates.conf debian_version fonts host.conf inputrc java-17-openjdk "
-    "java-21-openjdk ld.so.cache ld.so.conf ld.so.conf.d locale.alias localtime lsb-release magic mime.types os-release "
-    "pki/ca-trust pki/tls/certs pki/tls/cert.pem profile protocols python3 python3.11 python3.12 python3.13 services "
-    "ssl/certs ssl/cert.pem ssl/openssl.cnf terminfo timezone vim"
-).split()
+ETC = [
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "debian_version",
+    "fonts",
+    "host.conf",
+    "inputrc",
+    "java-17-openjdk",
+    "java-21-openjdk",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "localtime",
+    "lsb-release",
+    "magic",
+    "mime.types",
+    "os-release",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "pki/tls/cert.pem",
+    "profile",
+    "protocols",
+    "python3",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "services",
+    "ssl/certs",
+    "ssl/cert.pem",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
+    "vim",
+]
 # Files of the kernel that tell of others, or act on the whole machine. As container runtimes have it.
 PROC_READ_ONLY = ("bus", "fs", "irq", "sys")
-PROC_MASKED = (
-    "acpi asound cmdline config.gz kallsyms kcore key-users keys kmsg latency_stats modules sched_debug scsi "
-    "sysrq-trigger timer_list timer_stats"
-).split()
+PROC_MASKED = [
+    "acpi",
+    "asound",
+    "cmdline",
+    "config.gz",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "modules",
+    "sched_debug",
+    "scsi",
+    "sysrq-trigger",
+    "timer_list",
+    "timer_stats",
+]
 UID = GID = 1000
 FILES = {
     "/etc/passwd": f"agent:x:{UID}:{GID}:agent:/home/agent:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",

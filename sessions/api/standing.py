@@ -15,6 +15,7 @@ from sessions.gateways import holds
 from sessions.models import AgentSession, Credential
 from sessions.models.runs import LIVE, State
 from sessions.parties import agent_of
+from sessions.providers import registry
 from sessions.threads import in_thread
 
 router = Router(tags=["sessions"])
@@ -29,6 +30,7 @@ class CredentialFacts(Schema):
     state: str
     expires_at: datetime | None
     delivered: bool
+    handed_over: bool = Field(description="False for what only gateways get, to put into requests.")
 
 
 class GatewayFacts(Schema):
@@ -144,4 +146,5 @@ def facts_of(credential: Credential) -> CredentialFacts:
         state=credential.state,
         expires_at=credential.expires_at,
         delivered=credential.delivered_at is not None,
+        handed_over=credential.provider not in registry.FOR_GATEWAYS,
     )
