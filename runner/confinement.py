@@ -14,8 +14,9 @@ from runner.child import FORWARDED, Command
 from runner.console import Console
 from runner.execution import Execution, until_active
 from runner.handover import Handover
+from runner.kernel import Observer, Unobservable
 from runner.line import Line, proxy_secret
-from runner.sandbox.interface import INSIDE, Limits, Running, Sandbox, Spec
+from runner.sandbox.interface import HOME, INSIDE, Limits, Running, Sandbox, Spec
 from runner.spool import say
 from runner.surroundings import environment
 
@@ -74,6 +75,7 @@ class Confinement:
             if bridge is not None:
                 bridge.open(running.namespaces["net"], forwards)
             self._tell(running)
+            self._observe(running)
             command = Confined(running, console)
             running.release()
         except BaseException:
@@ -95,6 +97,17 @@ class Confinement:
         handover.routes = {one.place: one.listen for one in forwards}
         handover.take(())
         return bridge, forwards, bridge.injections()
+
+    def _observe(self, running: Running) -> None:
+        """Files and programs, where the kernel lets us look; where not, that is said once."""
+        files = [str(self.wanted.workspace), str(HOME), "/tmp", str(INSIDE)]  # noqa: S108
+        root = Path(f"/proc/{running.pid}/root")
+        try:
+            observer = Observer(root, files, ("/usr", "/"), self.execution.note)
+        except Unobservable as why:
+            self.execution.report("sandbox.unobserved", {"why": str(why)})
+        else:
+            self._open.callback(observer.close)
 
     def _tell(self, running: Running) -> None:
         limits: Mapping[str, object] = dict(running.limits)
