@@ -101,9 +101,8 @@ class Confinement:
     def _observe(self, running: Running) -> None:
         """Files and programs, where the kernel lets us look; where not, that is said once."""
         files = [str(self.wanted.workspace), str(HOME), "/tmp", str(INSIDE)]  # noqa: S108
-        root = Path(f"/proc/{running.pid}/root")
         try:
-            observer = Observer(root, files, ("/usr", "/"), self.execution.note)
+            observer = Observer(running.pid, files, ("/usr", "/"), self.execution.note)
         except Unobservable as why:
             self.execution.report("sandbox.unobserved", {"why": str(why)})
         else:

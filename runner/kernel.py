@@ -51,9 +51,9 @@ class Noticed:
 class Observer:
     """Watches the mounts of one sandbox in a thread of its own, until `close`. `lost` counts what could not be told."""
 
-    def __init__(self, root: Path, files: Sequence[str], programs: Sequence[str], report: Report) -> None:
-        """`root` is the sandbox's root as seen from outside; `files` are mounts whose files count, `programs` those
-        whose executions count. Raises Unobservable.
+    def __init__(self, pid: int, files: Sequence[str], programs: Sequence[str], report: Report) -> None:
+        """`pid` is a process of the sandbox; `files` are mounts whose files count, `programs` those whose executions
+        count. Raises Unobservable.
         """
         self._report = report
         self._noticed: dict[Seen, Noticed] = {}
@@ -62,7 +62,9 @@ class Observer:
         self._queue = self._called("fanotify_init", CLOEXEC | NONBLOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_LARGEFILE)
         try:
             for mount, mask in _masks(files, programs).items():
-                self._mark(root, mount, mask)
+                self._mark(Path(f"/proc/{pid}/root"), mount, mask)
+            # While this is open the mounts stay where they are, and files keep their whole paths to the last event.
+            self._mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         except BaseException:
             os.close(self._queue)
             raise
@@ -74,7 +76,7 @@ class Observer:
         """What was seen until now is told."""
         os.write(self._stop, b".")
         self._thread.join(5)
-        for one in (self._queue, self._stops, self._stop):
+        for one in (self._queue, self._mounts, self._stops, self._stop):
             os.close(one)
 
     def _mark(self, root: Path, mount: str, mask: int) -> None:

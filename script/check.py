@@ -7,7 +7,16 @@ import tomllib
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROGRAMS = {"chromium": Path("/usr/bin/chromium"), "strace": Path("/usr/bin/strace")}
+# Debian's packages, and a program of each.
+PROGRAMS = {
+    "bubblewrap": Path("/usr/bin/bwrap"),
+    "chromium": Path("/usr/bin/chromium"),
+    "curl": Path("/usr/bin/curl"),
+    "git": Path("/usr/bin/git"),
+    "iproute2": Path("/usr/sbin/ip"),
+    "python3": Path("/usr/bin/python3"),
+    "strace": Path("/usr/bin/strace"),
+}
 # mypy's Django plugin reads the settings; nothing is connected to. The tests put real services in their place.
 PLACEHOLDERS = {
     "LOCAL_MODE": "1",
@@ -30,7 +39,7 @@ PLACEHOLDERS = {
 
 
 def ensure_programs() -> None:
-    """Install Debian's Chromium and strace where they are not; say what to do where that is not ours to do."""
+    """Install Debian's packages where they are not; say what to do where that is not ours to do."""
     missing = [name for name, path in PROGRAMS.items() if not path.exists()]
     if not missing:
         return

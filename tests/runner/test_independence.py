@@ -8,7 +8,7 @@ import pytest
 
 from tests.serving import REPOSITORY
 
-FILES = sorted((REPOSITORY / "runner").glob("*.py"))
+FILES = sorted((REPOSITORY / "runner").rglob("*.py"))
 ALLOWED = {"runner", "httpx", "typer"}
 # The command for auditors is there where the whole of Drawbridge is, and says so where it is not.
 EXTRA = {"rehearsal.py": {"psycopg"}, "terminal.py": {"rich"}, "cli.py": {"audit"}}
@@ -21,6 +21,6 @@ def imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_it_imports_itself_and_what_it_declares(path: Path) -> None:
     assert imported(path) - sys.stdlib_module_names <= ALLOWED | EXTRA.get(path.name, set())
