@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Protocol
 
 from runner.errors import RunnerError
+from runner.reaping import waited
 
 GRACE_S = 5.0
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -59,7 +60,7 @@ class Child:
     def wait(self) -> int:
         """Its exit code, or 128 and the signal that ended it."""
         while True:
-            _, status = os.waitpid(self.pid, os.WUNTRACED)
+            status = waited(self.pid, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
                 break
             self._stopped(os.WSTOPSIG(status))

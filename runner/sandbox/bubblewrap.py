@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from runner.child import CannotStart
+from runner.reaping import waited
 from runner.sandbox import filter as system_calls
 from runner.sandbox.cgroup import Cgroup
 from runner.sandbox.filesystem import ETC, FILES, GID, PROC_MASKED, PROC_READ_ONLY, SYSTEM, UID
@@ -115,7 +116,7 @@ class Confined:
                 os.kill(child, number)
 
     def wait(self) -> int:
-        code = self._process.wait()
+        self._process.returncode = code = os.waitstatus_to_exitcode(waited(self._process.pid))
         # What the command left behind goes with the first process.
         self.kill()
         select.select([self._handle], [], [])

@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
+from runner.reaping import waited
 from runner.sandbox import filter as system_calls
 from runner.sandbox.interface import HOME, INSIDE, Spec, Unavailable
 
@@ -125,7 +126,7 @@ class Contained:
         subprocess.run(["docker", "kill", "--signal", name, self._name], capture_output=True)
 
     def wait(self) -> int:
-        code = self._process.wait()
+        self._process.returncode = code = os.waitstatus_to_exitcode(waited(self._process.pid))
         return 128 - code if code < 0 else code
 
     def kill(self) -> None:
