@@ -154,6 +154,37 @@ def run(
 
 @app.command()
 @plainly
+def verify(
+    sandbox: Annotated[str, typer.Option("--sandbox", help="auto, bubblewrap or docker.")] = "auto",
+    image: Annotated[str | None, typer.Option("--image", help="The image of the container (docker).")] = None,
+    probe: Annotated[list[str] | None, typer.Option("--probe", help="Only the probe of this id.")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="A file for the whole report.")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Send it to Drawbridge, for this agent.")] = False,
+) -> None:
+    """Try to get out of the sandbox in every way that is known, and say what held.
+
+    Exit codes: 0 all held, 1 something crossed, 2 something could not be judged.
+    """
+    import json
+
+    from runner import settings, terminal, verification
+    from runner.client import Client
+
+    account = settings.account() if report else None
+    with terminal.progress("probes") as tell:
+        ids = verification.known(probe)
+        found = verification.verify(sandbox, image, ids, lambda done, total: tell(f"probes {done} of {total}"))
+    verification.show(found)
+    if as_json is not None:
+        as_json.write_text(json.dumps(found.content(), indent=2))
+    if account is not None:
+        Client(account.url).report_verification(account.key, found.content())
+        print("Reported.")
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+@plainly
 def status(session: Session = None, as_json: Json = False) -> None:
     """Say how a session stands."""
     from runner import settings, terminal

@@ -111,6 +111,10 @@ class Client:
         body = {name: value for name, value in said.items() if value is not None}
         return Status.read(self._call("POST", f"/sessions/{session_id}/end", token, json=body))
 
+    def report_verification(self, key: str, content: Mapping[str, Any]) -> None:
+        """What the probes said of the sandbox in which this agent works."""
+        self._call("POST", "/agent/verifications", key, json=dict(content))
+
     def withdraw(self, key: str, session_id: str) -> Status:
         return Status.read(self._call("POST", f"/sessions/{session_id}/withdraw", key))
 

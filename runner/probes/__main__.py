@@ -1,0 +1,43 @@
+"""`python -m runner.probes`: in a network namespace of its own, told by one line of JSON what to do, tells each outcome
+as one line.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from runner.errors import RunnerError
+from runner.probes.catalogue import probes
+from runner.probes.laboratory import Laboratory
+from runner.probes.trial import Trial
+from runner.sandbox import choice
+
+
+def main() -> int:
+    told = json.loads(sys.stdin.readline())
+    wanted = [one for one in probes() if told["ids"] is None or one.id in told["ids"]]
+    try:
+        sandbox = choice.chosen(told["sandbox"], told["image"])
+        if sandbox is None:
+            raise RunnerError("There is nothing to be probed without a sandbox.")
+        _tell({"sandbox": sandbox.name, "version": sandbox.version, "probes": len(wanted)})
+        with (
+            tempfile.TemporaryDirectory(prefix="drawbridge-probes-") as folder,
+            Laboratory(Path(folder)) as laboratory,
+            Trial(laboratory, sandbox) as trial,
+        ):
+            for outcome in trial.outcomes(wanted):
+                _tell(outcome.content())
+    except RunnerError as error:
+        _tell({"error": str(error), "exit_code": error.exit_code})
+        return error.exit_code
+    return 0
+
+
+def _tell(content: object) -> None:
+    print(json.dumps(content), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
