@@ -3,18 +3,22 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from audit.event import now
 from audit.models import Hold
 from sessions.lifecycle import Narrower
 from sessions.models import Role, Team
 from sessions.models.agents import Framework
+from sessions.providers import registry
 from sessions.words import plain, span
 
+LONGEST_RULE = timedelta(days=90)
 DURATIONS = (300, 900, 1_800, 3_600, 7_200, 14_400, 28_800)
 
 
@@ -28,6 +32,40 @@ class Deny(Decide):
     reason = forms.CharField(
         max_length=500, required=False, strip=True, widget=forms.Textarea({"rows": 3}), label="Why (the agent is told)"
     )
+
+
+class NewRule(forms.Form):
+    """One rule out of something that was denied. Never a whole domain with all methods, and never without an end."""
+
+    location = forms.CharField(max_length=600, label="Address", help_text="https://host/path/ - all below the last /")
+    methods = forms.CharField(max_length=100, label="Methods", help_text="Such as GET POST; tunnel for tls://")
+    until = forms.DateField(label="Last day", widget=forms.DateInput({"type": "date"}))
+
+    def clean_until(self) -> date:
+        until: date = self.cleaned_data["until"]
+        today = now().date()
+        if not today <= until <= today + LONGEST_RULE:
+            raise ValidationError(f"Choose a day from today, and at most {LONGEST_RULE.days} days from now.")
+        return until
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if {"location", "methods", "until"} <= cleaned.keys():
+            for problem in registry.problems_of([self.details()]):
+                self.add_error(None, problem)
+            path = cleaned["location"].partition("://")[2].partition("/")[2]
+            if "*" in cleaned["methods"] and not path:
+                self.add_error("methods", "Not a whole host with all methods: name the methods, or a path.")
+        return cleaned
+
+    def details(self) -> dict[str, Any]:
+        """An egress object (docs/gateway.md)."""
+        return {
+            "type": "egress",
+            "locations": [self.cleaned_data["location"].strip()],
+            "actions": self.cleaned_data["methods"].replace(",", " ").split(),
+            "until": self.cleaned_data["until"].isoformat(),
+        }
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,14 @@ def _denied(data: Data) -> Parts:
     return "denied it", str(data.get("reason", "")), ""
 
 
+def _more_asked(data: Data) -> Parts:
+    return "asked for more", str(data["addition"]["reason"]), ""
+
+
+def _more_denied(data: Data) -> Parts:
+    return "refused what it asked for besides", str(data.get("reason", "")), ""
+
+
 def _ended(text: str) -> Callable[[Data], Parts]:
     def told(data: Data) -> Parts:
         count = len(data.get("revoking", ()))
@@ -162,6 +170,10 @@ TELLERS: Mapping[str, Callable[[Data], Parts]] = {
     "session.resumed": _said("resumed the session"),
     "session.failed": _failed,
     "session.finding": _finding,
+    "addition.requested": _more_asked,
+    "addition.approved": _said("allowed what it asked for besides"),
+    "addition.denied": _more_denied,
+    "addition.lapsed": _said("closed the request for more: nobody decided in time"),
     "gateway.holds": _said("took the session's policy"),
     "gateway.cut": _gateway_cut,
     "egress.request": _traffic("lets through", "injected", "rule"),
@@ -188,6 +200,13 @@ TELLERS: Mapping[str, Callable[[Data], Parts]] = {
 QUOTED = ("statement", "argv", "command", "sql", "request", "path", "url", "text")
 REPORTED = {
     "process.started": "started a command",
+    "process.executed": "started a program, as the kernel saw",
+    "file.read": "read a file, as the kernel saw",
+    "file.write": "wrote a file, as the kernel saw",
+    "sandbox.started": "works inside a sandbox",
+    "sandbox.absent": "works WITHOUT a sandbox",
+    "sandbox.unobserved": "cannot have its files observed by the kernel",
+    "sandbox.unseen": "did more than could be observed",
     "process.ended": "is done with its command",
     "db.connected": "connected to the database",
     "db.connection_cut": "lost its connection to the database",

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
+
 from audit.event import now
 from sessions import policy, words
-from sessions.models import AgentSession, Approval, Credential, GatewayCut, Revocation, RevocationStep
+from sessions.models import Addition, AgentSession, Approval, Credential, GatewayCut, Revocation, RevocationStep
+from sessions.models.additions import AdditionState
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.policy import Verdict, Viewer
@@ -136,6 +139,22 @@ class Passing:
 
 
 @dataclass(frozen=True)
+class More:
+    """What a session asked for in its middle, in words."""
+
+    addition: Addition
+    allows: tuple[str, ...]
+    reason: str
+    duration: str
+
+    @classmethod
+    def of(cls, addition: Addition) -> "More":
+        content = addition.content
+        allows = tuple(words.allowed(content["authorization_details"]))
+        return cls(addition, allows, words.plain(content["reason"]), words.span(content["duration"]))
+
+
+@dataclass(frozen=True)
 class Verdicts:
     """What became of the credentials of a session that is over: how many are proven dead, and how long it took."""
 
@@ -174,6 +193,14 @@ def _since_end(agent_session: AgentSession, moment: datetime | None) -> str:
     if moment is None or agent_session.ended_at is None or moment < agent_session.ended_at:
         return ""
     return words.elapsed(moment - agent_session.ended_at)
+
+
+def additions(agent_session: AgentSession) -> list[More]:
+    """Those that wait, and those that hold now."""
+    found = agent_session.additions.filter(
+        Q(state=AdditionState.REQUESTED) | Q(state=AdditionState.APPROVED, ends_at__gt=now())
+    )
+    return [More.of(one) for one in found.order_by("number")]
 
 
 def gateways(agent_session: AgentSession) -> list[Passing]:

@@ -20,9 +20,10 @@ from audit.advisory import alone
 from audit.event import now
 from sessions import issuing, lifecycle, revoking
 from sessions.errors import LifecycleError
-from sessions.models import AgentSession, Credential, Revocation
+from sessions.models import Addition, AgentSession, Credential, Revocation
+from sessions.models.additions import AdditionState
 from sessions.models.credentials import CredentialState
-from sessions.models.runs import State
+from sessions.models.runs import LIVE, State
 from sessions.parties import SWEEP
 
 logger = structlog.get_logger()
@@ -41,7 +42,18 @@ def run_once() -> bool:
     with alone(LOCK) as ours:
         if not ours:
             return False
-        for chore in (_lapse, _expire, _fail_stuck, _reap, _activate, _rotate, _retire, _mint, _revoke):
+        for chore in (
+            _lapse,
+            _lapse_additions,
+            _expire,
+            _fail_stuck,
+            _reap,
+            _activate,
+            _rotate,
+            _retire,
+            _mint,
+            _revoke,
+        ):
             _guarded(chore)
         _guarded(log.append_deferred)
     return True
@@ -69,6 +81,12 @@ def _each(ids: Iterable[uuid.UUID], act: Callable[[uuid.UUID], object]) -> None:
 def _lapse() -> None:
     due = AgentSession.objects.filter(state=State.REQUESTED, decide_by__lt=now())
     _each(due.values_list("id", flat=True)[:BATCH], lifecycle.lapse)
+
+
+def _lapse_additions() -> None:
+    over = Q(decide_by__lt=now()) | ~Q(agent_session__state__in=LIVE)
+    due = Addition.objects.filter(over, state=AdditionState.REQUESTED)
+    _each(due.values_list("id", flat=True)[:BATCH], lifecycle.lapse_addition)
 
 
 def _expire() -> None:

@@ -4,8 +4,10 @@ from django.urls import URLPattern, path
 
 from sessions import streams
 from sessions.views import (
+    additions,
     agents,
     decisions,
+    denied,
     device,
     event,
     exports,
@@ -19,6 +21,7 @@ from sessions.views import (
     profiles,
     session,
     session_list,
+    verifications,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -40,6 +43,9 @@ urlpatterns: list[URLPattern] = [
     path("sessions/<uuid:session_id>/deny", decisions.deny, name="session-deny"),
     path("sessions/<uuid:session_id>/withdraw", decisions.withdraw, name="session-withdraw"),
     path("sessions/<uuid:session_id>/kill", kill.kill, name="session-kill"),
+    path("sessions/<uuid:session_id>/more", additions.more, name="session-more"),
+    path("sessions/<uuid:session_id>/more/<int:number>/approve", additions.approve, name="addition-approve"),
+    path("sessions/<uuid:session_id>/more/<int:number>/deny", additions.deny, name="addition-deny"),
     path("log/", log.log, name="log"),
     path("log/checkpoint", log.checkpoint, name="log-checkpoint"),
     path("agents/", agents.agent_list, name="agent-list"),
@@ -47,6 +53,7 @@ urlpatterns: list[URLPattern] = [
     path("agents/<uuid:agent_id>/", agents.agent, name="agent"),
     path("agents/<uuid:agent_id>/keys", agents.issue_key, name="agent-key-issue"),
     path("agents/<uuid:agent_id>/keys/<uuid:key_id>/revoke", agents.revoke_key, name="agent-key-revoke"),
+    path("agents/<uuid:agent_id>/verification", verifications.verification, name="agent-verification"),
     path("gateways/", gateways.gateway_list, name="gateway-list"),
     path("gateways/<uuid:gateway_id>/retire", gateways.retire, name="gateway-retire"),
     path("profiles/", profiles.profile_list, name="profile-list"),
@@ -54,6 +61,8 @@ urlpatterns: list[URLPattern] = [
     path("profiles/<uuid:profile_id>/", profiles.profile, name="profile"),
     path("profiles/<uuid:profile_id>/propose", profiles.propose, name="profile-propose"),
     path("profiles/<uuid:profile_id>/versions/<uuid:version_id>/publish", profiles.publish, name="profile-publish"),
+    path("profiles/<uuid:profile_id>/denied", denied.denied_hosts, name="profile-denied"),
+    path("profiles/<uuid:profile_id>/denied/rule", denied.new_rule, name="profile-new-rule"),
     path("exports/", exports.create, name="export-create"),
     path("exports/<uuid:export_id>/", exports.export, name="export"),
     path("exports/<uuid:export_id>/status", exports.status, name="export-status"),

@@ -9,6 +9,7 @@ from audit import canonical, personal
 from audit.event import now
 from audit.models import Event
 from sessions import lifecycle
+from sessions.lifecycle.additions import Wish
 from sessions.models import (
     Agent,
     AgentSession,
@@ -146,6 +147,29 @@ def issue(agent_session: AgentSession) -> Credential:
     lifecycle.activate(agent_session.id)
     credential.refresh_from_db()
     return credential
+
+
+def wish(location: str = "https://api.example.org/v1/", duration_s: int = 600, **more: Any) -> Wish:
+    """What a session asks for in its middle."""
+    details = {"type": "egress", "locations": [location], "actions": ["GET"], **more}
+    return Wish([details], "The tests need the schema from there", duration_s)
+
+
+def verified(*outcomes: str, **changed: Any) -> dict[str, Any]:
+    """A report of `drawbridge verify`; one probe for each outcome."""
+    report = [
+        {
+            **dict.fromkeys(("tries", "saw", "source", "why"), ""),
+            "id": f"N{number:02}",
+            "title": f"Probe {number}",
+            "outcome": outcome,
+            "control": "crossed" if outcome in ("held", "crossed") else "held",
+        }
+        for number, outcome in enumerate(outcomes or ("held", "held"), 1)
+    ]
+    said = {"sandbox": "bubblewrap", "version": "0.8.0", "framework": "", "framework_version": "", "host": "Linux"}
+    counts = {"probes": len(report), "crossed": [], "skipped": [], "report": report}
+    return {**said, **counts, **changed}
 
 
 def gateway(lease_s: float | None = 10) -> tuple[Gateway, str]:

@@ -10,7 +10,17 @@ from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
-from sessions.api import asking, credentials, events, gateways, problems, standing, token
+from sessions.api import (
+    additions,
+    asking,
+    credentials,
+    events,
+    gateways,
+    problems,
+    standing,
+    token,
+    verifications,
+)
 from sessions.api.problems import MEDIA_TYPE, Code, Refusal
 
 PREFIX = "api/v1/"
@@ -75,7 +85,7 @@ def _not_allowed(answer: HttpResponseBase) -> HttpResponse:
 def build() -> AgentApi:
     api = AgentApi(title="Drawbridge", version="1", description=DESCRIPTION, urls_namespace="api-v1", docs_url=None)
     problems.install(api)
-    for module in (asking, token, standing, credentials, events):
+    for module in (asking, token, standing, credentials, additions, events, verifications):
         api.add_router("", module.router)
     api.add_router("/gateways", gateways.router)
     return api

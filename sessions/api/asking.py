@@ -29,7 +29,7 @@ MOST_WAITING = 10
 _SPOOFING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _plain(text: str) -> str:
+def plainly_written(text: str) -> str:
     """Text that shows as what it is: no control characters but line ends, nothing that turns the writing direction."""
     if any((unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t") or one in _SPOOFING for one in text):
         raise ValueError("must not have control characters")
@@ -44,7 +44,7 @@ class Ask(Schema):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     profile: str = Field(pattern=r"^[-a-zA-Z0-9_]{1,50}$", description="The profile's slug, as the team offers it.")
-    purpose: Annotated[str, AfterValidator(_plain)] = Field(
+    purpose: Annotated[str, AfterValidator(plainly_written)] = Field(
         min_length=1, max_length=LONGEST_PURPOSE, description="What the session is for: the lead reads it."
     )
     duration: StrictInt | None = Field(None, ge=60, le=86_400, description="Seconds from the start.")

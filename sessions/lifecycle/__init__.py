@@ -1,5 +1,6 @@
 """The only place where state changes. Each function is one transaction, and appends exactly one event in it."""
 
+from sessions.lifecycle.additions import approve_addition, deny_addition, lapse_addition, request_addition
 from sessions.lifecycle.credentials import (
     activate,
     deliver,
@@ -40,6 +41,7 @@ from sessions.lifecycle.requests import (
     request_session,
     withdraw,
 )
+from sessions.lifecycle.verifications import record_verification
 
 __all__ = [
     "Added",
@@ -51,11 +53,13 @@ __all__ = [
     "add_gateway",
     "add_person",
     "approve",
+    "approve_addition",
     "complete",
     "create_profile",
     "create_team",
     "deliver",
     "deny",
+    "deny_addition",
     "end_for_finding",
     "end_role",
     "erase_person",
@@ -67,6 +71,7 @@ __all__ = [
     "kill",
     "kill_all",
     "lapse",
+    "lapse_addition",
     "place_hold",
     "propose_profile_version",
     "publish_profile_version",
@@ -78,9 +83,11 @@ __all__ = [
     "record_proven",
     "record_revoked",
     "record_unprovable",
+    "record_verification",
     "register_agent",
     "release_hold",
     "replace",
+    "request_addition",
     "request_revocation",
     "request_session",
     "resume",

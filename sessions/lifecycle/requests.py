@@ -16,6 +16,7 @@ from sessions import grant, policy, tokens
 from sessions.errors import GrantChanged, Invalid, StateConflict
 from sessions.lifecycle.changes import demand, event_of, locked, mintable, move
 from sessions.lifecycle.credentials import activate
+from sessions.lifecycle.verifications import lacking
 from sessions.models import Agent, AgentSession, Approval, Credential, Grant, Person, Profile, Transition
 from sessions.models.runs import State
 from sessions.parties import SWEEP, viewer
@@ -105,6 +106,7 @@ def approve(agent_session_id: uuid.UUID, by: Person, grant_hash: str, narrower: 
     agent_session = locked(agent_session_id)
     demand(policy.may_decide(viewer(by), agent_session.team_id, agent_session.person_id))
     _demand_hash(agent_session, grant_hash)
+    _demand_verified(agent_session)
     data: dict[str, Any] = {}
     if narrower is not None:
         data["asked_hash"] = agent_session.grant_hash
@@ -210,6 +212,12 @@ def _demand_hash(agent_session: AgentSession, grant_hash: str) -> None:
         raise StateConflict("request", expected=[State.REQUESTED], found=State.LAPSED)
     if agent_session.grant_hash != grant_hash:
         raise GrantChanged(expected=grant_hash, found=agent_session.grant_hash)
+
+
+def _demand_verified(agent_session: AgentSession) -> None:
+    days = agent_session.grant.content.get("conditions", {}).get("verified_within_days")
+    if why := lacking(agent_session.agent, days):
+        raise Invalid([why])
 
 
 def _narrow(agent_session: AgentSession, narrower: Narrower) -> None:

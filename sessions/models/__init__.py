@@ -1,13 +1,16 @@
 """The rows of the control plane, by what they are about."""
 
+from sessions.models.additions import Addition
 from sessions.models.agents import Agent, AgentKey
 from sessions.models.credentials import Credential, Revocation, RevocationStep
 from sessions.models.gateways import Gateway, GatewayCut
 from sessions.models.people import Membership, Person, Role, Team
 from sessions.models.profiles import Profile, ProfileVersion
 from sessions.models.runs import AgentSession, Approval, Grant, Transition
+from sessions.models.verifications import Verification
 
 __all__ = [
+    "Addition",
     "Agent",
     "AgentKey",
     "AgentSession",
@@ -25,4 +28,5 @@ __all__ = [
     "Role",
     "Team",
     "Transition",
+    "Verification",
 ]

@@ -3,13 +3,14 @@
 An authorization_details object (RFC 9396 section 2) of this type is described in docs/gateway.md:
 
     {"type": "egress", "locations": ["https://api.github.com/repos/acme/"], "actions": ["GET", "POST"],
-     "inject": {"slot": "secret:github", "as": "bearer"}, "network": CIDR, "listen": port}
+     "inject": {"slot": "secret:github", "as": "bearer"}, "network": CIDR, "listen": port, "until": "2026-12-31"}
 
-The last three may be left out.
+The last four may be left out.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, NoReturn
 
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Step
@@ -17,7 +18,7 @@ from sessions.providers.destinations import FORWARD, INSPECT, TUNNEL, Destinatio
 from sessions.providers.wording import listed, shown
 
 TYPE = "egress"
-FIELDS = {"type", "locations", "actions", "inject", "network", "listen"}
+FIELDS = {"type", "locations", "actions", "inject", "network", "listen", "until"}
 MOST_LOCATIONS, MOST_ACTIONS = 50, 20
 LONGEST_LOCATION = 600
 ANY = "*"
@@ -79,6 +80,7 @@ def problems(details: Details) -> Iterator[str]:
     yield from _action_problems(details.get("actions"), mode)
     yield from _network_problems(details, places)
     yield from _listen_problems(details, places, mode)
+    yield from _until_problems(details)
     if "inject" in details:
         yield from _inject_problems(details, places, mode)
 
@@ -164,6 +166,14 @@ def _listen_problems(details: Details, places: Sequence[Destination], mode: str)
         yield "listen must be a port from 1 to 65535."
 
 
+def _until_problems(details: Details) -> Iterator[str]:
+    if "until" in details:
+        try:
+            date.fromisoformat(details["until"])
+        except (TypeError, ValueError):
+            yield "until must be a day, such as 2026-12-31: the rule's last one."
+
+
 def _inject_problems(details: Details, places: Sequence[Destination], mode: str) -> Iterator[str]:
     inject = details["inject"]
     if not isinstance(inject, dict) or not isinstance(inject.get("as"), str) or inject["as"] not in SHAPES:
@@ -188,9 +198,10 @@ def _inject_problems(details: Details, places: Sequence[Destination], mode: str)
 
 def sentences(details: Details) -> Iterator[str]:
     """What the object allows, in plain words for the one who decides: one for each address."""
+    last = f", until {details['until']}" if "until" in details else ""
     where = f" (internal service in {details['network']})" if "network" in details else ""
     for location in details["locations"]:
-        yield f"{_may(Destination.of(location), location, details)}{where}{_added(details)}."
+        yield f"{_may(Destination.of(location), location, details)}{where}{_added(details)}{last}."
 
 
 def _may(place: Destination, location: str, details: Details) -> str:

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from sessions import lifecycle, policy
 from sessions.errors import LifecycleError
 from sessions.forms import RegisterAgent
+from sessions.lifecycle.verifications import newest
 from sessions.models import Agent, AgentKey
 from sessions.models.agents import Framework
 from sessions.parties import viewer
@@ -80,6 +81,7 @@ def _page(request: PageRequest, found: Agent, error: LifecycleError | None = Non
         "agent": found,
         "keys": found.keys.select_related("created_by", "revoked_by").order_by("-created_at"),
         "new_key": new_key,
+        "verification": newest(found),
         "may_manage": policy.may_manage_agent(watcher, found.team_id, found.owner_id),
         "may_revoke": policy.may_revoke_key(watcher, found.team_id, found.owner_id),
         "rows": rows_of(watcher, recent),

@@ -53,6 +53,7 @@ def render_inbox(person: Person, csrf_token: str = "") -> str:
         "more": max(0, waiting - MOST_CARDS),
         "waiting": [_card(watcher, one) for one in own[:MOST_CARDS]],
         "more_of_own": max(0, own.count() - MOST_CARDS),
+        "more_asked": lookup.more_to_decide(watcher),
         "live": _live(watcher),
         "csrf_token": csrf_token,
     }

@@ -11,12 +11,14 @@ from django_htmx.middleware import HtmxDetails
 
 from audit.event import now
 from sessions import policy
-from sessions.models import Agent, AgentSession, Person, Profile, Team
+from sessions.models import Addition, Agent, AgentSession, Person, Profile, Team
+from sessions.models.additions import AdditionState
 from sessions.models.runs import LIVE, State
 from sessions.parties import viewer
 from sessions.policy import ROLES_THAT_SEE, Verdict, Viewer
 
 JUST_KILLED = timedelta(minutes=1)
+MOST_MORE = 20
 Row = TypeVar("Row", AgentSession, Agent, Profile)
 
 
@@ -79,6 +81,13 @@ def teams_of(watcher: Viewer, *roles: str) -> list[uuid.UUID]:
 def live() -> Q:
     """Sessions that are live, and those just killed: whoever threw the switch wants to see that they died."""
     return Q(state__in=LIVE) | Q(killed_at__gt=now() - JUST_KILLED)
+
+
+def more_to_decide(watcher: Viewer) -> list[Addition]:
+    """What running sessions ask for besides, where this viewer may decide."""
+    deciding = Q(agent_session__team__in=teams_of(watcher, "lead")) & ~Q(on_behalf_of=watcher.id)
+    waiting = Addition.objects.filter(deciding, state=AdditionState.REQUESTED, decide_by__gt=now())
+    return list(waiting.select_related("agent_session__agent").order_by("decide_by")[:MOST_MORE])
 
 
 def to_decide(watcher: Viewer) -> QuerySet[AgentSession]:

@@ -12,7 +12,9 @@ from sessions import panel, policy, words
 from sessions.errors import LifecycleError
 from sessions.forms import ApproveLess, Decide, Deny
 from sessions.gateways.policy_document import needs_gateway
+from sessions.lifecycle.verifications import newest
 from sessions.models import AgentSession, Person, Revocation
+from sessions.models.runs import State
 from sessions.panel import May
 from sessions.parties import viewer
 from sessions.reading import noted
@@ -69,6 +71,8 @@ def render_panel(
         "decision": panel.decision(agent_session),
         "lanes": lanes,
         "gateways": panel.gateways(agent_session),
+        "additions": panel.additions(agent_session) if agent_session.live else (),
+        "verified": newest(agent_session.agent) if agent_session.state == State.REQUESTED else None,
         "needs_gateway": agent_session.live and needs_gateway(content["authorization_details"]),
         "verdicts": panel.verdicts(agent_session, [lane.credential for lane in lanes]),
         "approve_form": Decide(initial=asked, auto_id=False),

@@ -68,6 +68,15 @@ def holding(world: World) -> Act:
     return lambda: lifecycle.record_cuts(one, [factories.cut(credential.agent_session_id)])
 
 
+def running(world: World) -> Any:
+    return credential_of(world).agent_session_id
+
+
+def wished(world: World) -> Any:
+    """An addition that waits for a decision."""
+    return lifecycle.request_addition(running(world), factories.wish())
+
+
 def bound(function: Callable[..., Any], first: Any, *rest: Any) -> Act:
     return lambda: function(first, *rest)
 
@@ -77,12 +86,22 @@ def decided(function: Callable[..., Any], world: World) -> Act:
     return lambda: function(agent_session.id, world.lead, agent_session.grant_hash)
 
 
+def decided_on(function: Callable[..., Any], world: World) -> Act:
+    addition = wished(world)
+    return lambda: function(addition.id, world.lead, addition.sha256)
+
+
 SCENARIOS: dict[str, Callable[[World], Act]] = {
     "request_session": lambda w: lambda: w.request(),
     "approve": lambda w: decided(lifecycle.approve, w),
     "deny": lambda w: decided(lifecycle.deny, w),
     "withdraw": lambda w: bound(lifecycle.withdraw, w.request().agent_session.id, w.requester.reference),
     "lapse": lambda w: bound(lifecycle.lapse, w.request().agent_session.id),
+    "request_addition": lambda w: bound(lifecycle.request_addition, running(w), factories.wish()),
+    "approve_addition": lambda w: decided_on(lifecycle.approve_addition, w),
+    "deny_addition": lambda w: decided_on(lifecycle.deny_addition, w),
+    "lapse_addition": lambda w: bound(lifecycle.lapse_addition, wished(w).id),
+    "record_verification": lambda w: bound(lifecycle.record_verification, w.agent, factories.verified()),
     "record_issued": lambda w: bound(lifecycle.record_issued, intent(w).id, minted()),
     "record_late": late,
     "activate": lambda w: bound(lifecycle.activate, w.approved().id),
