@@ -15,7 +15,7 @@ from audit.sequencing import BUCKET_S
 # The kinds of each lane, exact or as groups; the first lane that has a kind takes it, and the last takes the rest.
 LANES: Mapping[str, tuple[str, ...]] = {
     "findings": ("session.finding", "finding"),
-    "approvals": ("session",),
+    "approvals": ("session", "addition"),
     "credentials": ("credential",),
     "tool calls": ("tool", "agent", "process", "db"),
     "files": ("file",),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 import h11
 
@@ -126,9 +127,13 @@ class Conversation:
         ]
         if self._http is None or close:
             lines = b"".join(b"%b: %b\r\n" % one for one in (*headers, (b"Connection", b"close")))
-            self.stream.write(b"HTTP/1.1 %d Answer\r\n%b\r\n%b" % (status, lines, body))
+            self.stream.write(b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, _phrase(status), lines, body))
             self.answered = True
             return False
         self.answer(status, headers)
         self.send(body)
         return self.finish()
+
+
+def _phrase(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode()

@@ -410,7 +410,8 @@ def main() -> None:
         crossed, saw = globals()[name](*arguments.pop("args", ()), **arguments)
     except Exception as error:
         crossed, saw = False, f"{type(error).__name__}: {error}"
-    print(json.dumps({"crossed": bool(crossed), "saw": str(saw)[:200]}), flush=True)
+    shown = "".join(one if one.isprintable() else "." for one in str(saw))
+    print(json.dumps({"crossed": bool(crossed), "saw": shown[:200]}), flush=True)
 
 
 if __name__ == "__main__":

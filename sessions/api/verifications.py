@@ -1,19 +1,22 @@
 """What the probes said of the sandbox in which an agent works."""
 
 import uuid
-from typing import Literal
+from typing import Annotated, Literal
 
 from ninja import Field, Router, Schema, Status
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict
 
 from sessions import lifecycle
 from sessions.api.callers import AgentRequest, agent_key
 from sessions.api.problems import Problem
 from sessions.threads import in_thread
+from sessions.words import plain
 
 router = Router(tags=["agents"])
 
 MOST_PROBES = 500
+# A probe may have seen any bytes, and PostgreSQL keeps no NUL.
+Text = Annotated[str, AfterValidator(plain)]
 WORD, PLAIN = r"^[A-Za-z0-9._-]{1,64}$", r"^[ -~]*$"
 
 
@@ -23,13 +26,13 @@ class Tried(Schema):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern=WORD)
-    title: str = Field(max_length=200)
-    tries: str = Field("", max_length=200)
-    source: str = Field("", max_length=200)
+    title: Text = Field(max_length=200)
+    tries: Text = Field("", max_length=200)
+    source: Text = Field("", max_length=200)
     outcome: Literal["held", "crossed", "skipped", "invalid"]
     control: Literal["held", "crossed", "skipped", "invalid"]
-    saw: str = Field("", max_length=500)
-    why: str = Field("", max_length=500)
+    saw: Text = Field("", max_length=500)
+    why: Text = Field("", max_length=500)
 
 
 class Verified(Schema):

@@ -63,11 +63,11 @@ def test_pages_work_without_javascript(server: Served, browser: Browser) -> None
 
 
 def _one_of_each(server: Served, page: Page) -> list[str]:
-    """A page of one session, one agent and one profile."""
+    """A page of one session, one agent and one profile, and the page below it."""
     found = []
-    for listing in ("/sessions/", "/agents/", "/profiles/"):
+    for listing, below in (("/sessions/", "more"), ("/agents/", "verification"), ("/profiles/", "denied")):
         page.goto(server.url + listing)
         links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
         deep = [link for link in links if link.startswith(listing) and len(link) > len(listing) + 30]
-        found += deep[:1]
+        found += [*deep[:1], *(f"{link}{below}" for link in deep[:1])]
     return found

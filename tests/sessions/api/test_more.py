@@ -55,6 +55,14 @@ def test_a_verification_is_kept(http: httpx.Client, world: factories.World) -> N
     assert world.agent.verifications.get().total == 2
 
 
+def test_bytes_that_a_probe_saw_are_kept_readable(http: httpx.Client, world: factories.World) -> None:
+    said = factories.verified("held")
+    said["report"][0]["saw"] = "\x15\x03\x00"
+    answer = http.post("/agent/verifications", json=said, headers={"Authorization": f"Bearer {world.key}"})
+    assert answer.status_code == 201, answer.text
+    assert world.agent.verifications.get().report[0]["saw"] == "\ufffd" * 3
+
+
 @pytest.mark.parametrize("changed", [{"report": []}, {"sandbox": ""}, {"extra": 1}, {"probes": 0}])
 def test_a_report_of_another_shape_is_refused(http: httpx.Client, world: factories.World, changed) -> None:
     headers = {"Authorization": f"Bearer {world.key}"}
