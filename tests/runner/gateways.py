@@ -16,8 +16,10 @@ from tests.waiting import eventually
 
 
 @contextmanager
-def gateway(url: str, environment: Mapping[str, str], folder: Path, hosts: str = "") -> Iterator[Gateway]:
-    """`python -m gateway` with a lease. `hosts` is what it knows beside DNS."""
+def gateway(
+    url: str, environment: Mapping[str, str], folder: Path, hosts: str = "", ca_file: Path | None = None
+) -> Iterator[Gateway]:
+    """`python -m gateway` with a lease. `hosts` is what it knows beside DNS, `ca_file` whom it believes besides."""
     row, token = factories.gateway(lease_s=None)
     folder.mkdir()
     (folder / "token").write_text(token)
@@ -31,6 +33,7 @@ def gateway(url: str, environment: Mapping[str, str], folder: Path, hosts: str =
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_SPOOL": str(folder / "spool"),
         "GATEWAY_HOSTS": str(folder / "hosts"),
+        **({"GATEWAY_CA_FILE": str(ca_file)} if ca_file else {}),
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "gateway"], cwd=REPOSITORY, env=env, stdout=log, stderr=log)

@@ -1,21 +1,19 @@
 """drawbridge run, whole: control plane, gateway, sandbox, and a command that reaches what was approved, and no more."""
 
 import json
-import subprocess
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sessions import lifecycle
 from sessions.models import AgentSession
 from tests import factories
 from tests.gateway.bed.far_end import FarEnd
 from tests.runner.conftest import Runner
 from tests.runner.gateways import gateway
-from tests.serving import kill, mint
+from tests.runner.running import begun
+from tests.serving import kill
 from tests.waiting import eventually
 
 
@@ -59,37 +57,14 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
-def begun(runner: Runner, workspace: Path, *command: str, purpose: str = "Work") -> "subprocess.Popen[str]":
-    """`drawbridge run`, asked for and approved."""
-    purpose = f"{purpose} {uuid.uuid4().hex[:8]}"
-    options = ["--profile", "warehouse-orders", "--purpose", purpose, "--workspace", str(workspace)]
-    process = runner.start("run", *options, "--", *command)
-    eventually(lambda: AgentSession.objects.filter(purpose=purpose, state="requested").exists())
-    row = AgentSession.objects.get(purpose=purpose)
-    lead = row.team.memberships.filter(role="lead").earliest("id").person
-    lifecycle.approve(row.id, lead, row.grant_hash)
-    mint(row.id)
-    process.session_id = row.id  # type: ignore[attr-defined]
-    return process
-
-
-def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
-
-
-def kinds(session_id: uuid.UUID) -> list[str]:
-    return [event["kind"] for event in factories.events_of(session_id)]
-
-
 def test_it_asks_runs_and_ends_with_the_commands_exit_code(runner: Runner, way_out: None, workspace: Path) -> None:
     process = begun(runner, workspace, "sh", "-c", "echo $DRAWBRIDGE_SANDBOX; pwd; exit 7")
-    code, out, err = ended(process)
+    code, out, err = process.ended()
     assert (code, out) == (7, f"1\n{workspace}\n"), err
     assert "the sandbox is bubblewrap" in err
     row = AgentSession.objects.get(pk=process.session_id)
     assert (row.state, row.end_reason, row.sandbox[:10]) == ("ended", "completed", "bubblewrap")
-    assert {"sandbox.started", "process.started", "process.ended"} <= set(kinds(row.id))
+    assert {"sandbox.started", "process.started", "process.ended"} <= set(process.kinds())
 
 
 def test_what_was_approved_is_reached_and_nothing_else(
@@ -105,14 +80,14 @@ def test_what_was_approved_is_reached_and_nothing_else(
     python3 -c "import socket; socket.gethostbyname('evil.example')" 2>&1 | tail -1
     """
     process = begun(runner, workspace, "sh", "-c", script)
-    _, out, err = ended(process)
+    _, out, err = process.ended()
     lines = out.splitlines()
     assert lines[:3] == ["200", "403", "403"], err
     assert "Failed to connect" in lines[3]
     assert lines[4] == "127.0.0.1"
     assert "Name or service not known" in lines[5]
     assert [one.path for one in far_end.arrived] == ["/ok/a"]
-    told = eventually(lambda: kinds(process.session_id).count("egress.denied") >= 3 and kinds(process.session_id))
+    told = eventually(lambda: process.kinds().count("egress.denied") >= 3 and process.kinds())
     assert {"egress.request", "egress.response"} <= set(told)
 
 
@@ -125,13 +100,13 @@ def test_the_database_is_reached_by_its_forward_and_its_service(
         "k = socket.create_connection((s['host'], int(s['port'])))\n"
         "k.sendall(bytes.fromhex('0000000804d2162f')); print(k.recv(1))"
     )
-    _, out, err = ended(begun(runner, workspace, "python3", "-c", code))
+    _, out, err = begun(runner, workspace, "python3", "-c", code).ended()
     assert out.splitlines() == ["127.0.0.1 6432 dbr_", "b'N'"], err
 
 
 def test_no_token_and_no_secret_of_the_proxy_is_inside(runner: Runner, way_out: None, workspace: Path) -> None:
     script = "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; cat /run/drawbridge/* 2>/dev/null"
-    _, out, _ = ended(begun(runner, workspace, "sh", "-c", script))
+    _, out, _ = begun(runner, workspace, "sh", "-c", script).ended()
     assert "PGSERVICEFILE" in out
     assert not [part for part in ("dbs_", "dbk_", "dbd_", "dbp_", "dbg_") if part in out]
 
@@ -147,13 +122,13 @@ def test_a_kill_ends_everything_inside_within_a_second(
     eventually(lambda: (workspace / "beat").exists() and (workspace / "stream").stat().st_size > 0)
     began = time.monotonic()
     kill(process.session_id)
-    code, _, err = ended(process)
+    code, _, err = process.ended()
     assert (code, "killed" in err) == (137, True)
     assert time.monotonic() - began < 3
     size = (workspace / "stream").stat().st_size
     assert far_end.gone.wait(5)
     assert (workspace / "stream").stat().st_size == size
-    eventually(lambda: "gateway.cut" in kinds(process.session_id))
+    eventually(lambda: "gateway.cut" in process.kinds())
 
 
 def test_files_and_programs_are_on_the_timeline_without_the_agents_help(
@@ -161,7 +136,7 @@ def test_files_and_programs_are_on_the_timeline_without_the_agents_help(
 ) -> None:
     (workspace / "plan.txt").write_text("secret plan")
     process = begun(runner, workspace, "sh", "-c", "cat plan.txt > copy.txt")
-    ended(process)
+    process.ended()
     seen = {
         (event["kind"], event["data"]["path"])
         for event in factories.events_of(process.session_id)
