@@ -14,7 +14,11 @@ PROGRAMS = {
     "curl": Path("/usr/bin/curl"),
     "git": Path("/usr/bin/git"),
     "iproute2": Path("/usr/sbin/ip"),
+    "nodejs": Path("/usr/bin/node"),
+    "npm": Path("/usr/bin/npm"),
+    "postgresql-client": Path("/usr/bin/psql"),
     "python3": Path("/usr/bin/python3"),
+    "python3-pip": Path("/usr/bin/pip3"),
     "strace": Path("/usr/bin/strace"),
 }
 # mypy's Django plugin reads the settings; nothing is connected to. The tests put real services in their place.

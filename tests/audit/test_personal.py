@@ -207,7 +207,7 @@ def test_event_that_sealing_makes_too_long_is_refused() -> None:
 def test_deferred_event_holds_nothing_in_the_clear(committed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     new = event({"q": CANARY}, kind="log.read")
     with transaction.atomic(), monkeypatch.context() as patch:
-        patch.setattr(log, "RUN", "SELECT 1 / 0 WHERE %s::uuid IS NOT NULL AND %s + %s > 0")
+        patch.setattr(log, "RUNS", "SELECT 1 / 0 WHERE %s::uuid[] IS NOT NULL")
         log.append_or_defer(new)
     deferred = DeferredEvent.objects.get(pk=new.id)
     assert CANARY not in json.dumps(deferred.content)

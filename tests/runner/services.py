@@ -127,10 +127,8 @@ def wheel() -> bytes:
     with zipfile.ZipFile(packed, "w") as file:
         file.writestr("greeting.py", "WORD = 'hello from the index'\n")
         file.writestr("greeting-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
-        file.writestr(
-            "greeting-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
+        tags = "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        file.writestr("greeting-1.0.dist-info/WHEEL", tags)
         file.writestr("greeting-1.0.dist-info/RECORD", "")
     return packed.getvalue()
 
@@ -175,9 +173,8 @@ class Model(Handler):
 
     def answer(self, body: bytes) -> None:
         if self.headers.get("X-Api-Key") != self.secret:
-            self.say(
-                401, b'{"type":"error","error":{"type":"authentication_error","message":"no"}}', "application/json"
-            )
+            error = {"type": "authentication_error", "message": "no"}
+            self.say(401, json.dumps({"type": "error", "error": error}).encode(), "application/json")
             return
         if not urlsplit(self.path).path.endswith("/messages"):
             self.say(200, b"{}", "application/json")

@@ -14,7 +14,7 @@ import pytest
 
 from stack import Stack
 from stack.openbao_setup import put_secret
-from tests import factories
+from tests import factories, node
 from tests.gateway.bed.far_end import certified
 from tests.runner.conftest import Runner
 from tests.runner.gateways import gateway
@@ -120,7 +120,8 @@ def test_git_clones_and_pushes_with_a_credential_that_it_never_has(
 def test_pip_installs_from_an_allowed_index(runner: Runner, way_out: None, services: Services, workspace: Path) -> None:
     index = f"http://pip.example:{services.ports['pip']}/simple/"
     options = "--disable-pip-version-check --trusted-host pip.example -q --no-deps"
-    script = f"/usr/bin/python3 -m pip install {options} --target lib -i {index} greeting && PYTHONPATH=lib python3 -c 'import greeting; print(greeting.WORD)'"
+    install = f"/usr/bin/python3 -m pip install {options} --target lib -i {index} greeting"
+    script = f"{install} && PYTHONPATH=lib /usr/bin/python3 -c 'import greeting; print(greeting.WORD)'"
     code, out, err = begun(runner, workspace, "sh", "-c", script).ended()
     assert (code, out.strip().splitlines()[-1:]) == (0, ["hello from the index"]), out + err
 
@@ -128,10 +129,8 @@ def test_pip_installs_from_an_allowed_index(runner: Runner, way_out: None, servi
 def test_npm_installs_from_an_allowed_registry(
     runner: Runner, way_out: None, services: Services, workspace: Path
 ) -> None:
-    registry = f"http://npm.example:{services.ports['npm']}/"
-    script = (
-        f"npm install --silent --no-audit --no-fund --registry {registry} greeting && node -p 'require(\"greeting\")'"
-    )
+    options = f"--silent --no-audit --no-fund --registry http://npm.example:{services.ports['npm']}/"
+    script = f"npm install {options} greeting && node -p 'require(\"greeting\")'"
     code, out, err = begun(runner, workspace, "sh", "-c", script).ended()
     assert (code, out.strip().splitlines()[-1:]) == (0, ["hello from the registry"]), out + err
 
@@ -143,21 +142,8 @@ def test_psql_reaches_the_database_with_a_dynamic_credential(runner: Runner, way
 
 
 @pytest.fixture(scope="session")
-def claude(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Claude Code, from npm."""
-    folder = tmp_path_factory.mktemp("claude")
-    command = [
-        "npm",
-        "install",
-        "--silent",
-        "--no-audit",
-        "--no-fund",
-        "--prefix",
-        str(folder),
-        "@anthropic-ai/claude-code",
-    ]
-    subprocess.run(command, check=True, timeout=300, env={"PATH": "/usr/bin:/bin", "HOME": str(folder)})
-    return folder
+def claude() -> Path:
+    return node.installed() / "@anthropic-ai/claude-code"
 
 
 def test_claude_code_works_inside_with_a_key_that_it_never_sees(
@@ -165,7 +151,7 @@ def test_claude_code_works_inside_with_a_key_that_it_never_sees(
 ) -> None:
     base = f"https://model.example:{services.ports['model']}"
     variables = f"ANTHROPIC_BASE_URL={base} ANTHROPIC_API_KEY=placeholder CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1"
-    program = claude / "node_modules/.bin/claude"
+    program = claude / "bin/claude.exe"
     script = (
         f"{variables} {program} -p 'Do the work' --allowedTools Bash </dev/null; cat /proc/*/environ | tr '\\0' '\\n'"
     )

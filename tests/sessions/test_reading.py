@@ -31,8 +31,8 @@ def test_a_full_disk_keeps_nobody_from_looking_and_is_told(monkeypatch: pytest.M
         raise OperationalError(FULL)
 
     monkeypatch.setattr(health, "_unwritten", None)
-    monkeypatch.setattr(log, "_append", full)
-    monkeypatch.setattr(DeferredEvent.objects, "create", lambda **fields: full())
+    monkeypatch.setattr(log, "_append_each", full)
+    monkeypatch.setattr(DeferredEvent.objects, "bulk_create", full)
     reading.noted(factories.person("security"), "session", {})
     assert health.problems()[0].problem == f"The database cannot be written to: {FULL}"
 
