@@ -21,9 +21,10 @@ from gateway.outgoing import Known, Leak, Outgoing, prepared
 from gateway.policy import Code, Request, Rule, Verdict, decide, deny
 from gateway.redaction import Hit, clean_text
 from gateway.refusal import HeadError, InflationError, InjectionError, Refusal, SigningError
-from gateway.resolving import UpstreamError, dial
+from gateway.resolving import UpstreamError, dial, dial_tls
 from gateway.strict import BadRequest
 from gateway.upstream import Upstream
+from gateway.wire import Stream
 
 # What may be asked again where a kept connection had gone away meanwhile.
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -123,10 +124,13 @@ class Exchange:
                     raise
         self.gate.control.check()
         passage.hold.check()
-        tls = self.gate.tls if self.scheme == "https" else None
-        wire, address = await dial(found, self.port, self.host, tls)
-        upstream = Upstream(wire, address)
+        upstream = Upstream(*await self._dialled(found))
         return self._returned(upstream, *await Carrying(self.talk, self.live, going, upstream, passage).run())
+
+    async def _dialled(self, found: Sequence[Address]) -> tuple[Stream, Address]:
+        if self.scheme == "https":
+            return await dial_tls(found, self.port, self.host, self.gate.tls)
+        return await dial(found, self.port, self.host)
 
     def _returned(self, upstream: Upstream, goes_on: bool, reusable: bool) -> bool:
         if reusable:

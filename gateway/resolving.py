@@ -7,16 +7,18 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 from gateway import addresses
 from gateway.addresses import Address
 from gateway.errors import Denied
 from gateway.names import Host
 from gateway.policy import Code, Rule, deny
-from gateway.wire import Wire
+from gateway.wire import TlsWire, Wire
 
 CONNECT_S, KEEP_S, MOST_KEPT = 10.0, 5.0, 4_096
 
+Connection = TypeVar("Connection")
 Lookup = Callable[[str], Awaitable[Sequence[Address]]]
 
 
@@ -82,19 +84,40 @@ class Resolver:
         return found
 
 
-async def dial(
-    found: Sequence[Address], port: int, host: Host, tls: ssl.SSLContext | None = None
-) -> tuple[Wire, Address]:
-    """A connection to the first of these addresses that answers, with TLS for the host's name. Raises UpstreamError."""
-    loop = asyncio.get_running_loop()
+async def dial(found: Sequence[Address], port: int, host: Host) -> tuple[Wire, Address]:
+    """A connection to the first of these addresses that answers. Raises UpstreamError."""
+    return await _first(found, port, host, _connected)
+
+
+async def dial_tls(found: Sequence[Address], port: int, host: Host, context: ssl.SSLContext) -> tuple[TlsWire, Address]:
+    """The same with TLS, for the host's name. Raises UpstreamError."""
+
+    async def secured(address: Address, port: int) -> TlsWire:
+        wire = await _connected(address, port)
+        try:
+            tls = TlsWire(wire, context, host.text)
+            await tls.handshake()
+        except BaseException:
+            wire.close()
+            raise
+        return tls
+
+    return await _first(found, port, host, secured)
+
+
+async def _connected(address: Address, port: int) -> Wire:
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, str(address), port)
+    return wire
+
+
+async def _first(
+    found: Sequence[Address], port: int, host: Host, connect: Callable[[Address, int], Awaitable[Connection]]
+) -> tuple[Connection, Address]:
     problem: Exception | None = None
     for address in found:
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, wire = await loop.create_connection(
-                    Wire, str(address), port, ssl=tls, server_hostname=host.text if tls else None
-                )
-            return wire, address
+                return await connect(address, port), address
         except (OSError, TimeoutError) as error:
             problem = error
     raise UpstreamError(f"{host}:{port} cannot be reached: {_why(problem)}.") from problem

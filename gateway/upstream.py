@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from gateway.addresses import Address
-from gateway.wire import Wire
+from gateway.wire import Stream
 
 IDLE_S, MOST_IDLE = 30.0, 64
 
@@ -14,7 +14,7 @@ Place = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Upstream:
-    wire: Wire
+    wire: Stream
     address: Address
     used: bool = False
 
