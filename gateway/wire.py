@@ -204,8 +204,8 @@ class TlsWire:
     async def read(self) -> bytes:
         """Raises ConnectionResetError where what came is no TLS."""
         if self._unread:
-            data, self._unread = self._unread, b""
-            return data
+            kept, self._unread = self._unread, b""
+            return kept
         while (data := self._decrypted()) is None:
             more = await self.wire.read()
             if not more:
