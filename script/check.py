@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -42,14 +43,14 @@ PLACEHOLDERS = {
 }
 
 
-def ensure_programs() -> None:
+def ensure_programs(programs: Mapping[str, Path] = PROGRAMS) -> None:
     """Install Debian's packages where they are not; say what to do where that is not ours to do."""
-    missing = [name for name, path in PROGRAMS.items() if not path.exists()]
+    missing = [name for name, path in programs.items() if not path.exists()]
     if not missing:
         return
     wanted = " ".join(missing)
     if os.geteuid() != 0 or not Path("/usr/bin/apt-get").exists():
-        sys.exit(f"The tests need {wanted}. Install it, as root: apt-get install {wanted}")
+        sys.exit(f"This needs {wanted}. Install it, as root: apt-get install {wanted}")
     print(f"Installing {wanted} ...", flush=True)
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "-y", "--no-install-recommends", *missing]):

@@ -5,8 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.serving import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parent.parent
 LISTED = REPOSITORY / "tests/npm"
 FOLDER = REPOSITORY / ".local/npm"
 

@@ -5,7 +5,6 @@ The small program in `go/` is built against the packages that lie in the Go dist
 
 import base64
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from audit.checkpoint import Checkpoint, open_checkpoint, sign
 from audit.errors import FormatError, LogError, ProofError, SignatureError, UnsignedError
 from audit.note import Signature, SigningKey
 from audit.verify import Policy, verify
+from tests import go_programs
 from tests.audit.formats.logs import KEY, ORIGIN, Memory, entries_of, files_of, nodes_of
 
 HERE = Path(__file__).resolve().parent
@@ -41,18 +41,10 @@ def copy_vendored(root: Path, folder: Path) -> None:
 @pytest.fixture(scope="session")
 def judge(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """Builds the Go program; gives it jobs, and returns its verdicts in their order."""
-    import go
-
-    root, folder = Path(go.__file__).parent, tmp_path_factory.mktemp("go")
-    copy_vendored(root, folder)
-    offline = {"GOROOT": str(root), "GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOENV": "off"}
+    folder = tmp_path_factory.mktemp("go")
+    copy_vendored(go_programs.root(), folder)
     cache = pytestconfig.cache.mkdir("go-build") if pytestconfig.cache else folder / "cache"
-    paths = {"GOCACHE": str(cache), "GOPATH": str(folder / "path"), "HOME": str(folder), "CGO_ENABLED": "0"}
-    build = [str(root / "bin/go"), "build", "-o", "judge", "."]
-    made = subprocess.run(
-        build, cwd=folder, env={**os.environ, **offline, **paths}, capture_output=True, text=True, timeout=300
-    )
-    assert made.returncode == 0, made.stderr
+    go_programs.build(folder, folder / "judge", cache)
 
     def ask(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         text = "\n".join(json.dumps(job, default=lambda data: base64.b64encode(data).decode()) for job in jobs)

@@ -1,0 +1,211 @@
+"""Requests through the gateway, beside none, squid, sandbox-runtime's proxy and mitmproxy, all in the same run.
+
+    script/bench gateway [--json] [--seconds S] [--rounds N]
+
+A tunnel is opened with a real ClientHello and carries one small answer; its ends do no cryptography, so that the proxy
+is what is measured. An inspected request is one GET over TLS, with a credential put in, on connections that are kept or
+new. Each figure is the median of the rounds, and in each round all take their turn.
+"""
+
+import argparse
+import base64
+import json
+import socket
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks import proxies
+from benchmarks.proxies import LOCAL, REPOSITORY, Proxy
+from script import check
+from tests import go_programs
+from tests.gateway import documents
+from tests.gateway.bed.control_plane import ControlPlane, Session
+from tests.gateway.bed.far_end import certified
+
+HOST, SECRET = "api.bench.example", "sk-bench-0123456789abcdef"
+PROGRAMS = {"squid": Path("/usr/sbin/squid"), "nodejs": Path("/usr/bin/node")}
+IDLE = 500
+Figures = dict[str, Any]
+
+
+class Bench:
+    """Far ends, proxies, and the program that asks."""
+
+    def __init__(self, folder: Path, open_: ExitStack) -> None:
+        self.load = LOCAL / "load"
+        go_programs.build(REPOSITORY / "benchmarks/load", self.load, LOCAL / "go-build")
+        self.far_ca, _ = certified(folder, HOST, "localhost")
+        far = subprocess.Popen(
+            [self.load, "serve", folder / "far.pem", folder / "far.key"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        open_.callback(far.communicate)
+        assert far.stdout is not None
+        self.ports: dict[str, int] = json.loads(far.stdout.readline())
+        self.plane = ControlPlane(30.0)
+        open_.callback(self.plane.close)
+        ours = open_.enter_context(proxies.gateway(self.plane, folder / "gateway", HOST, self.far_ca))
+        self.session = self.begin()
+        self.ours = self.as_session(ours, self.session, folder / "session.pem")
+        header = f"Authorization: Bearer {SECRET}"
+        self.proxies: dict[str, Proxy | None] = {
+            "direct": None,
+            "ours": self.ours,
+            "squid": open_.enter_context(proxies.squid(folder / "squid")),
+            "srt": open_.enter_context(proxies.sandbox_runtime()),
+            "mitmproxy": open_.enter_context(proxies.mitmproxy(folder / "mitmproxy", self.far_ca, header)),
+        }
+
+    def begin(self) -> Session:
+        near = {"host": HOST, "network": "127.0.0.0/8"}
+        inject = {"slot": "secret:bench", "as": "bearer"}
+        tunnel = documents.tunnel(id="1", port=self.ports["blind"], **near)
+        inspect = documents.rule(id="2", port=self.ports["web"], path="/", methods=None, inject=inject, **near)
+        return self.plane.begin(
+            tunnel, inspect, lives_s=7200, secrets={"secret:bench": {"type": "secret", "value": SECRET}}
+        )
+
+    def as_session(self, proxy: Proxy, session: Session, ca_file: Path) -> Proxy:
+        """The proxy as this session sees it: with its own credentials, and its own authority."""
+        pair = base64.b64encode(f"{session.id}:{session.secret}".encode()).decode()
+        asked = ["curl", "-sf", "-x", f"http://{session.id}:{session.secret}@127.0.0.1:{proxy.port}"]
+        asked.append("http://gateway.drawbridge.internal/ca.pem")
+        ca_file.write_bytes(subprocess.run(asked, capture_output=True, check=True).stdout)
+        return Proxy(proxy.port, HOST, proxy.pid, f"Basic {pair}", str(ca_file))
+
+    def ask(self, name: str, kind: str, kept: bool, connections: int, seconds: float) -> Figures:
+        proxy = self.proxies[name]
+        port = self.ports["blind" if kind == "tunnel" else "web"]
+        asked = {
+            "proxy": f"127.0.0.1:{proxy.port}" if proxy else "",
+            "authorization": proxy.authorization if proxy else "",
+            "host": proxy.host if proxy else "localhost",
+            "port": str(port),
+            "cafile": (proxy.ca_file if proxy else "") or str(self.far_ca),
+            "blind": kind == "tunnel",
+            "kept": kept,
+            "connections": connections,
+            "seconds": seconds,
+            "headers": "Authorization: Bearer placeholder\r\n",
+        }
+        ran = subprocess.run([self.load, "ask"], input=json.dumps(asked), capture_output=True, text=True, check=True)
+        measured: Figures = json.loads(ran.stdout)
+        if measured["errors"]:
+            raise RuntimeError(f"{name}, {kind}: {measured['errors']} requests failed: {measured['why']}")
+        return measured
+
+
+WHO = {"tunnel": ("direct", "ours", "squid", "srt"), "inspect": ("direct", "ours", "mitmproxy")}
+
+
+def cases() -> list[tuple[str, bool, int, str]]:
+    """Kind, whether connections are kept, how many, by whom."""
+    return [
+        (kind, kept, connections, name)
+        for kind, names in WHO.items()
+        for kept in (False, True)
+        for connections in (1, 32)
+        for name in names
+    ]
+
+
+def measured(bench: Bench, seconds: float, rounds: int, console: Console) -> dict[str, Figures]:
+    """By "kind new|kept connections who": the medians."""
+    found: dict[str, list[Figures]] = {}
+    turns = [case for _ in range(rounds) for case in cases()]
+    for kind, kept, connections, name in track(turns, "Asking", console=console):
+        figures = bench.ask(name, kind, kept, connections, seconds)
+        found.setdefault(f"{kind} {'kept' if kept else 'new'} {connections} {name}", []).append(figures)
+    return {
+        case: {key: round(median(one[key] for one in several), 3) for key in ("rps", "p50_ms", "p99_ms")}
+        for case, several in found.items()
+    }
+
+
+def idle_kib(bench: Bench, folder: Path, count: int) -> float:
+    """What a session takes that made one inspected request and keeps its connection, in KiB of resident memory."""
+    port = bench.ports["web"]
+    before, kept = resident_kib(bench.ours.pid), []
+    for _ in range(count):
+        one = bench.as_session(bench.ours, bench.begin(), folder / "one.pem")
+        connection = socket.create_connection(("127.0.0.1", one.port))
+        connection.sendall(
+            f"CONNECT {HOST}:{port} HTTP/1.1\r\nProxy-Authorization: {one.authorization}\r\n\r\n".encode()
+        )
+        assert connection.recv(4_096).startswith(b"HTTP/1.1 200")
+        inside = ssl.create_default_context(cafile=one.ca_file).wrap_socket(connection, server_hostname=HOST)
+        inside.sendall(f"GET /v1/rows HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode())
+        assert inside.recv(4_096).startswith(b"HTTP/1.1 200")
+        kept.append(inside)
+    grown = resident_kib(bench.ours.pid) - before
+    for inside in kept:
+        inside.close()
+    return round(grown / count, 1)
+
+
+def resident_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+def summary(cases: Mapping[str, Figures], kib: float) -> Figures:
+    tunnels = {name: cases[f"tunnel new 32 {name}"]["rps"] for name in WHO["tunnel"]}
+    added = cases["inspect kept 1 ours"]["p50_ms"] - cases["inspect kept 1 direct"]["p50_ms"]
+    return {
+        "tunnel_new_32": {
+            "rps": tunnels["ours"],
+            **{f"{name}_rps": rps for name, rps in tunnels.items() if name != "ours"},
+        },
+        "inspect_keepalive": {
+            "rps": cases["inspect kept 32 ours"]["rps"],
+            "mitmproxy_rps": cases["inspect kept 32 mitmproxy"]["rps"],
+            "direct_rps": cases["inspect kept 32 direct"]["rps"],
+        },
+        "inspect_added_p50_ms": round(added, 3),
+        "kib_per_idle_session": kib,
+        "cases": cases,
+    }
+
+
+def shown(found: Figures, console: Console) -> None:
+    table = Table("case", "who", "requests/s", "p50 ms", "p99 ms", title="Requests through proxies")
+    for case, figures in found["cases"].items():
+        what, _, name = case.rpartition(" ")
+        table.add_row(what, name, f"{figures['rps']:,.0f}", f"{figures['p50_ms']:.2f}", f"{figures['p99_ms']:.2f}")
+    console.print(table)
+    tunnels, inspected = found["tunnel_new_32"], found["inspect_keepalive"]
+    console.print(f"new tunnels, 32 at once: {tunnels['rps'] / tunnels['squid_rps']:.2f} of squid's rate")
+    console.print(f"inspected, 32 at once: {inspected['rps'] / inspected['mitmproxy_rps']:.1f} times mitmproxy's rate")
+    console.print(f"added by inspecting, p50: {found['inspect_added_p50_ms']} ms")
+    console.print(f"an idle session: {found['kib_per_idle_session']} KiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="script/bench gateway")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    check.ensure_programs(PROGRAMS)
+    console = Console(stderr=options.json)
+    with tempfile.TemporaryDirectory() as made, ExitStack() as open_:
+        bench = Bench(Path(made), open_)
+        kib = idle_kib(bench, Path(made), IDLE)
+        found = summary(measured(bench, options.seconds, options.rounds, console), kib)
+    if options.json:
+        print(json.dumps(found))
+    else:
+        shown(found, console)
+
+
+if __name__ == "__main__":
+    main()
