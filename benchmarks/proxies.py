@@ -123,7 +123,16 @@ def sandbox_runtime() -> Iterator[Proxy]:
 def mitmproxy(folder: Path, far_ca: Path, header: str) -> Iterator[Proxy]:
     """It puts a header into each request, as ours does."""
     port, program = free_port(), mitmdump()
-    argv = [program, "--quiet", "--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", f"confdir={folder}"]
+    argv: list[str | Path] = [
+        program,
+        "--quiet",
+        "--listen-host",
+        "127.0.0.1",
+        "--listen-port",
+        str(port),
+        "--set",
+        f"confdir={folder}",
+    ]
     argv += ["--set", f"ssl_verify_upstream_trusted_ca={far_ca}", "--set", "connection_strategy=lazy"]
     argv += ["--modify-headers", f"/~q/{header.replace(': ', '/', 1)}"]
     with process(argv, port) as pid:
@@ -135,9 +144,18 @@ def mitmdump() -> Path:
     lock, venv = REPOSITORY / "benchmarks/mitmproxy.lock", LOCAL / "mitmproxy"
     stamp, wanted = venv / "stamp", hashlib.sha256(lock.read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
-        uv = [LOCAL / "uv/bin/uv", "--system-certs"]
+        uv: list[str | Path] = [LOCAL / "uv/bin/uv", "--system-certs"]
         subprocess.run([*uv, "venv", "-q", "--clear", "--python", sys.executable, venv], check=True)
-        install = ["pip", "install", "-q", "--require-hashes", "--python", venv / "bin/python", "-r", lock]
+        install: list[str | Path] = [
+            "pip",
+            "install",
+            "-q",
+            "--require-hashes",
+            "--python",
+            venv / "bin/python",
+            "-r",
+            lock,
+        ]
         subprocess.run([*uv, *install], check=True)
         stamp.write_text(wanted)
     return venv / "bin/mitmdump"

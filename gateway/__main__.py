@@ -1,6 +1,7 @@
 """`python -m gateway`: one gateway, until SIGTERM."""
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -9,6 +10,10 @@ import uvloop
 
 from gateway.server import running
 from gateway.settings import BadSettings, Settings
+
+SWITCH_S = 0.0005
+# Requests leave few cycles behind: collecting as often as Python does costs a tenth of the time.
+COLLECT = (20_000, 20, 20)
 
 
 async def work(settings: Settings) -> None:
@@ -37,6 +42,10 @@ def main() -> int:
     except BadSettings as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
+    # The threads that keep and send events hold the loop up for no longer than this.
+    sys.setswitchinterval(SWITCH_S)
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
     uvloop.run(work(settings))
     return 0
 

@@ -108,7 +108,7 @@ class Alone:
 
         server = await self._loop.create_server(lambda: Wire(accepted), "127.0.0.1", 0)
         port: int = server.sockets[0].getsockname()[1]
-        gate.resolver.own = {(ip_address("127.0.0.1"), port)}
+        gate.resolver.own = frozenset({(ip_address("127.0.0.1"), port)})
         self._server = server
         return port
 

@@ -84,6 +84,9 @@ class Carrying:
 
     async def _both(self) -> bool:
         """Send the body while the answer comes: it may come first, and then nobody wants the rest."""
+        if not self._going.head.has_body:
+            self._write(h11.EndOfMessage())
+            return await self._receive()
         sending = asyncio.create_task(self._send_body())
         receiving = asyncio.create_task(self._receive())
         try:
@@ -126,8 +129,8 @@ class Carrying:
                 raise UpstreamError("The far end does not answer in HTTP/1.1, or broke off its answer.") from error
             if event is not h11.NEED_DATA:
                 return event
-            async with asyncio.timeout(ANSWER_S):
-                data = await self._far.read()
+            self._talk.flush()
+            data = await self._far.read(ANSWER_S)
             if not data and not self.begun:
                 self._passage.hold.check()
                 raise FarGone("The far end ended the connection.")

@@ -119,16 +119,16 @@ class Connecting:
         """Looks at it, and leaves it where it was. Raises Denied where it is none."""
         data = b""
         try:
-            async with asyncio.timeout(HELLO_S):
-                while True:
-                    more = await self.wire.read()
-                    data += more
-                    hello = clienthello.read(data)
-                    if hello is not None:
-                        self.wire.unread(data)
-                        return hello
-                    if not more:
-                        raise BadHello("The client ended before it said which host it wants.")
+            until = time.monotonic() + HELLO_S
+            while True:
+                more = await self.wire.read(until - time.monotonic())
+                data += more
+                hello = clienthello.read(data)
+                if hello is not None:
+                    self.wire.unread(data)
+                    return hello
+                if not more:
+                    raise BadHello("The client ended before it said which host it wants.")
         except (BadHello, TimeoutError) as error:
             text = str(error) or "The client does not say which host it wants."
             raise Denied(deny(Code.NOT_TLS, f"{self.host.bracketed}:{self.port}: {text}")) from error
@@ -152,8 +152,7 @@ class Connecting:
 
     async def _inspect(self) -> None:
         self._grant()
-        async with asyncio.timeout(HELLO_S):
-            first = await self.wire.read()
+        first = await self.wire.read(HELLO_S)
         self.wire.unread(first)
         if not first:
             return
@@ -196,15 +195,11 @@ def _counted(wire: Wire, far: Wire | None, began: float) -> dict[str, Any]:
 
 async def _until_over(wire: Wire, far: Wire) -> str:
     """Why it ended. What passes nothing for an hour is taken for dead."""
-    lost = asyncio.gather(wire.lost.wait(), far.lost.wait())
     seen, since = (-1, -1), time.monotonic()
-    while True:
-        done, _ = await asyncio.wait({lost}, timeout=LOOK_S)
-        if done:
-            return "end"
+    while not (await wire.is_lost(LOOK_S) and await far.is_lost(LOOK_S)):
         passed = wire.received_bytes, far.received_bytes
         if passed != seen:
             seen, since = passed, time.monotonic()
         elif time.monotonic() - since > IDLE_S:
-            lost.cancel()
             return "idle"
+    return "end"

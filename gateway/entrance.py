@@ -37,8 +37,7 @@ async def serve(gate: Gate, wire: Wire, live: Live | None = None, *, nested: boo
     """Until the connection ends. With a `live` it is signed in already."""
     visit = _Visit(gate, wire, live, nested)
     try:
-        async with asyncio.timeout(FIRST_S):
-            first = await wire.read()
+        first = await wire.read(FIRST_S)
         if first:
             wire.unread(first)
             with visit.holding:

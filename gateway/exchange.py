@@ -9,6 +9,7 @@ import orjson
 
 from gateway import websocket
 from gateway.addresses import Address
+from gateway.answering import BrokenAnswer
 from gateway.carrying import Carrying, FarGone, Underway
 from gateway.conversation import Conversation
 from gateway.denial import MEDIA_TYPE
@@ -62,7 +63,7 @@ class Exchange:
             verdict = self._leaked(leak)
         except (BadRequest, BadName, Refusal) as error:
             verdict = deny(_code(error), getattr(error, "detail", str(error)))
-        except UpstreamError as error:
+        except (UpstreamError, BrokenAnswer) as error:
             return self._failed(str(error))
         return await self._refused(head, verdict)
 
@@ -120,7 +121,7 @@ class Exchange:
             try:
                 return self._returned(upstream, *await carrying.run())
             except FarGone:
-                if passage.hold.why or carrying.begun or head.method not in SAFE or _has_body(head):
+                if passage.hold.why or carrying.begun or head.method not in SAFE or head.has_body:
                     raise
         self.gate.control.check()
         passage.hold.check()
@@ -194,7 +195,3 @@ class Exchange:
 
 def _code(error: Exception) -> Code:
     return next((code for kind, code in CODES.items() if isinstance(error, kind)), Code.BAD_REQUEST)
-
-
-def _has_body(head: Head) -> bool:
-    return head.one(b"transfer-encoding") is not None or head.one(b"content-length") not in (None, b"0")

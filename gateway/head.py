@@ -1,7 +1,8 @@
 """The head of a request: an immutable value that each step of the gateway takes and gives on changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from gateway.refusal import HeadError
 
@@ -29,9 +30,21 @@ class Head:
         """What follows the first question mark; empty without one."""
         return self.target.partition(b"?")[2]
 
-    def all(self, name: bytes) -> list[bytes]:
+    @property
+    def has_body(self) -> bool:
+        """Whether its framing announces one, be it empty."""
+        return not {b"transfer-encoding", b"content-length"}.isdisjoint(self._values)
+
+    def all(self, name: bytes) -> Sequence[bytes]:
         """Every value under this name, in order; names are compared without case."""
-        return [value for key, value in self.headers if key.lower() == name.lower()]
+        return self._values.get(name.lower(), ())
+
+    @cached_property
+    def _values(self) -> dict[bytes, list[bytes]]:
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            values.setdefault(name.lower(), []).append(value)
+        return values
 
     def one(self, name: bytes) -> bytes | None:
         """The only value under this name, or None. Raises HeadError if there are several."""
@@ -43,13 +56,20 @@ class Head:
     def without(self, *names: bytes) -> "Head":
         """Without any header of these names."""
         gone = {name.lower() for name in names}
-        return replace(self, headers=tuple(pair for pair in self.headers if pair[0].lower() not in gone))
+        return (
+            self
+            if gone.isdisjoint(self._values)
+            else self._with(tuple(pair for pair in self.headers if pair[0].lower() not in gone))
+        )
+
+    def _with(self, headers: tuple[Header, ...]) -> "Head":
+        return Head(self.method, self.target, headers)
 
     def having(self, name: bytes, value: bytes) -> "Head":
         """With this header, and no other of its name. Raises HeadError for a line end or NUL in name or value."""
         if not _FORBIDDEN.isdisjoint(name + value):
             raise HeadError("header_injection", "A header's name or value holds a line end or NUL.")
-        return replace(self.without(name), headers=(*self.without(name).headers, (name, value)))
+        return self._with((*self.without(name).headers, (name, value)))
 
     def with_query(self, pairs: Iterable[bytes]) -> "Head":
         """With these `name=value` pieces, already encoded, for the query."""

@@ -23,7 +23,9 @@ class Inbound:
         coding = None if bodiless else coding_of(head)
         self._inflater = Inflater(coding) if coding is not None else None
         kept = head.without(*HOP, *DOORS, *strict.listed(head, b"connection"))
-        self.headers = [self._clean(*pair) for pair in (inflated(kept) if coding is not None else kept).headers]
+        told = (inflated(kept) if coding is not None else kept).headers
+        suspect = patterns.may_be_in(b"\n".join(value for _, value in told))
+        self.headers = [self._clean(*pair) for pair in told] if suspect else list(told)
         self._scanner = Scanner(patterns)
 
     @property

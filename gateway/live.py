@@ -160,10 +160,12 @@ class Roster:
 
     async def find(self, session: str, proxy_secret: str) -> Live | None:
         """The session, if this is its secret. Raises Denied where it cannot be known now."""
-        name = _canonical(session)
-        if name is None or not proxy_secret:
-            return None
-        live = self.lives.get(name) or await self._asked(name)
+        live = self.lives.get(session)
+        if live is None:
+            name = _canonical(session)
+            if name is None or not proxy_secret:
+                return None
+            live = self.lives.get(name) or await self._asked(name)
         return live if live is not None and live.knows(proxy_secret) else None
 
     async def refresh(self, session: str) -> None:

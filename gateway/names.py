@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import unquote_to_bytes
 
@@ -12,6 +13,8 @@ import idna
 from gateway.errors import BadName
 
 LONGEST_NAME, LONGEST_LABEL, LONGEST_PATH = 253, 63, 8_192
+# Readings that are remembered: agents say the same few names again and again.
+KEPT = 1_024
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 # A name whose last label is a number is an IPv4 address to many parsers (WHATWG URL, "ends in a number").
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -32,6 +35,7 @@ class Host:
     address: IPv4Address | IPv6Address | None = None
 
     @classmethod
+    @lru_cache(KEPT)
     def read(cls, text: str) -> "Host":
         """Raises BadName."""
         if text.startswith("[") and text.endswith("]"):
@@ -65,6 +69,7 @@ class Authority:
     port: int
 
     @classmethod
+    @lru_cache(KEPT)
     def read(cls, text: str, default_port: int | None = None) -> "Authority":
         """`host:port` as in CONNECT and Host; no user information. Raises BadName."""
         host, separator, port = text.rpartition(":")
@@ -80,6 +85,7 @@ class Authority:
         return f"{self.host.bracketed}:{self.port}"
 
 
+@lru_cache(KEPT)
 def segments(path: str | bytes) -> Sequence[bytes]:
     """The decoded segments of an absolute path, without its query (RFC 3986 section 6.2.2).
 
@@ -94,7 +100,7 @@ def segments(path: str | bytes) -> Sequence[bytes]:
     # One look at all of them first: most paths have nothing to decode and no dot that could matter.
     if (b"%" in raw or b"." in raw) and any(_ambiguous(reading) for one in decoded for reading in _readings(one)):
         raise BadName("The path has dot segments or hidden characters.")
-    return decoded
+    return tuple(decoded)
 
 
 def _readings(segment: bytes) -> Iterator[str]:

@@ -74,6 +74,8 @@ async def prepared(head: Head, body: Body, rule: Rule, host: Host, known: Known,
 
 
 def _search_head(head: Head, known: Known) -> None:
+    if not known.patterns.may_be_in(b"\n".join([head.target, *map(b": ".join, head.headers)])):
+        return
     for hit in scan_text(known.patterns, head.target, known.bound):
         raise Leak(hit, "path or query")
     for name, value in head.headers:

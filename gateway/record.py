@@ -39,12 +39,12 @@ class Recorder:
 
         event, line = self._line(session, kind, data, outcome)
         self._spool.offer(line, then)
+        patience = loop.call_later(KEPT_WITHIN_S, _settle, kept, False)
         try:
-            async with asyncio.timeout(KEPT_WITHIN_S):
-                if await kept:
-                    return event
-        except TimeoutError:
-            pass
+            if await kept:
+                return event
+        finally:
+            patience.cancel()
         raise Denied(deny(Code.SPOOL, "This gateway cannot keep its record now, and lets nothing pass without it."))
 
     def note(self, session: str, kind: str, data: Mapping[str, Any], outcome: str = "success") -> str:
@@ -84,7 +84,7 @@ def spool(path: Path, client: httpx.Client) -> Spool:
             raise Unreachable(f"The control plane answers {answer.status_code}.")
         return [Receipt.read(one) for one in answer.json()["events"]]
 
-    return Spool(path, send)
+    return Spool(path, send, reads=orjson.loads)
 
 
 def _settle(kept: "asyncio.Future[bool]", done: bool) -> None:
@@ -94,7 +94,9 @@ def _settle(kept: "asyncio.Future[bool]", done: bool) -> None:
 
 
 def _plain(value: object) -> object:
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value)
 
 
 def _seconds(text: str) -> float:

@@ -83,9 +83,13 @@ class Patterns:
         automaton.make_automaton()
         return automaton
 
+    def may_be_in(self, data: bytes) -> bool:
+        """False where certainly nothing of what is looked for is in it."""
+        return self._anchors is not None and self._anchors.search(data) is not None
+
     def matches(self, data: bytes, bound: frozenset[str] = _NONE) -> Iterator[_Match]:
         """Every match, by its start; none of a secret that one of the slots in `bound` holds."""
-        if self._anchors is None or self._anchors.search(data) is None:
+        if not self.may_be_in(data):
             return
         found = []
         for last, pattern in self._automaton.iter(data.decode("latin-1")):
@@ -165,6 +169,9 @@ def scan_text(patterns: Patterns, text: str | bytes, bound: frozenset[str] = _NO
 
 def clean_text(patterns: Patterns, text: str) -> str:
     """The text as it may be logged: every secret in it, bound or not, replaced by REDACTED."""
+    data = text.encode("utf-8", "surrogateescape")
+    if not patterns.may_be_in(data):
+        return data.decode("utf-8", "replace")
     scanner = Scanner(patterns, same_length=False)
-    clean = scanner.feed(text.encode("utf-8", "surrogateescape")) + scanner.finish()
+    clean = scanner.feed(data) + scanner.finish()
     return clean.decode("utf-8", "replace")

@@ -5,12 +5,13 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
 from gateway import addresses
-from gateway.addresses import Address
+from gateway.addresses import Address, Network
 from gateway.errors import Denied
 from gateway.names import Host
 from gateway.policy import Code, Rule, deny
@@ -55,13 +56,13 @@ class Resolver:
     """Looks names up, for KEEP_S, and says which of their addresses a rule opens."""
 
     def __init__(self, lookup: Lookup, own: Collection[tuple[Address, int]] = ()) -> None:
-        self._lookup, self.own = lookup, own
+        self._lookup, self.own = lookup, frozenset(own)
         self._kept: dict[str, tuple[float, Sequence[Address]]] = {}
 
     async def checked(self, host: Host, port: int, rule: Rule) -> Sequence[Address]:
         """The addresses that may be connected to. Raises Denied if there are none, UpstreamError if nobody knows it."""
         found = [host.address] if host.address is not None else await self._found(host.text)
-        against = {one: addresses.against(one, port, rule.network, self.own) for one in found}
+        against = {one: _against(one, port, rule.network, self.own) for one in found}
         good = [one for one, why in against.items() if why is None]
         if not good:
             raise Denied(deny(Code.ADDRESS, f"{host}: {next(iter(against.values()))}", rule))
@@ -82,6 +83,11 @@ class Resolver:
             self._kept.clear()
         self._kept[name] = now + KEEP_S, found
         return found
+
+
+@lru_cache(1_024)
+def _against(address: Address, port: int, network: Network | None, own: frozenset[tuple[Address, int]]) -> str | None:
+    return addresses.against(address, port, network, own)
 
 
 async def dial(found: Sequence[Address], port: int, host: Host) -> tuple[Wire, Address]:

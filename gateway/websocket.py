@@ -116,8 +116,7 @@ async def relay(client: Stream, far: Stream, sending: Frames, receiving: Frames)
 
     async def pump(source: Stream, sink: Stream, frames: Frames, side: int) -> None:
         while True:
-            async with asyncio.timeout(IDLE_S):
-                data = await source.read()
+            data = await source.read(IDLE_S)
             if not data:
                 return
             counts[side] += len(data)

@@ -5,6 +5,7 @@ Not asyncio's own streams: those copy each byte twice, and cannot be bridged wit
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
@@ -13,11 +14,11 @@ HIGH_BYTES = 256 * 1024
 
 
 class Stream(Protocol):
-    """What an exchange needs of a connection. `read` answers b"" at the end."""
+    """What an exchange needs of a connection. `read` answers b"" at the end, and raises TimeoutError."""
 
     @property
     def quiet(self) -> bool: ...
-    async def read(self) -> bytes: ...
+    async def read(self, within_s: float | None = None) -> bytes: ...
     def unread(self, data: bytes) -> None: ...
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
@@ -26,19 +27,22 @@ class Stream(Protocol):
 
 
 class Wire(asyncio.Protocol):
-    """One connection. Until it is bridged, what arrives is kept for `read`, up to HIGH_BYTES."""
+    """One connection, read by one task. Until it is bridged, what arrives is kept for `read`, up to HIGH_BYTES.
+
+    Its times are timers of the loop: `asyncio.timeout` costs as much as the rest of a read.
+    """
 
     def __init__(self, made: Callable[["Wire"], None] | None = None) -> None:
         self._made = made
         self._buffer = bytearray()
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._sink: Callable[[bytes], None] | None = None
         self._peer: Wire | None = None
         self._paused = False
         self.ended = self._finished = False
-        self.lost = asyncio.Event()
+        self.lost = False
         self.received_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -53,14 +57,14 @@ class Wire(asyncio.Protocol):
             self._sink(data)
             return
         self._buffer += data
-        self._arrived.set()
+        self._wake()
         if len(self._buffer) > HIGH_BYTES and not self._paused:
             self._paused = True
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         self.ended = True
-        self._arrived.set()
+        self._wake()
         if self._peer is not None:
             self._peer.end()
         if self._finished:
@@ -68,9 +72,8 @@ class Wire(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.ended = True
-        self.lost.set()
-        self._arrived.set()
+        self.ended = self.lost = True
+        self._wake()
         self._writable.set()
         if self._peer is not None:
             self._peer.close()
@@ -87,14 +90,38 @@ class Wire(asyncio.Protocol):
             with suppress(RuntimeError):
                 self._peer.transport.resume_reading()
 
-    async def read(self) -> bytes:
-        """All that has arrived, waiting for some; b"" at the end."""
+    async def read(self, within_s: float | None = None) -> bytes:
+        """All that has arrived, waiting for some; b"" at the end. Raises TimeoutError."""
         while not self._buffer:
             if self.ended:
                 return b""
-            self._arrived.clear()
-            await self._arrived.wait()
+            await self._news(within_s)
         return self.taken()
+
+    async def is_lost(self, within_s: float) -> bool:
+        """Whether the connection is gone, which is waited for."""
+        while not self.lost:
+            try:
+                await self._news(within_s)
+            except TimeoutError:
+                return False
+        return True
+
+    async def _news(self, within_s: float | None) -> None:
+        """Wait until something came, or the end. Raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(within_s, _expire, waiter) if within_s is not None else None
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def taken(self) -> bytes:
         """What has arrived until now."""
@@ -125,21 +152,22 @@ class Wire(asyncio.Protocol):
         """Give back what was read too far."""
         if data:
             self._buffer[:0] = data
-            self._arrived.set()
+            self._wake()
 
     def write(self, data: bytes) -> None:
-        if data and not self.lost.is_set():
+        if data and not self.lost:
             self.transport.write(data)
 
     async def drain(self) -> None:
         """Wait until the other side keeps up. Raises ConnectionResetError if there is none any more."""
-        await self._writable.wait()
-        if self.lost.is_set():
+        if not self._writable.is_set():
+            await self._writable.wait()
+        if self.lost:
             raise ConnectionResetError("the connection is gone")
 
     def end(self) -> None:
         """Nothing more will be written."""
-        if not self.lost.is_set() and self.transport.can_write_eof():
+        if not self.lost and self.transport.can_write_eof():
             with suppress(OSError, RuntimeError):
                 self.transport.write_eof()
             self._finished = True
@@ -169,6 +197,11 @@ class Wire(asyncio.Protocol):
             self.transport.resume_reading()
         if self.ended:
             other.end()
+
+
+def _expire(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 class TlsWire:
@@ -201,13 +234,14 @@ class TlsWire:
                 self._flush()
                 return
 
-    async def read(self) -> bytes:
-        """Raises ConnectionResetError where what came is no TLS."""
+    async def read(self, within_s: float | None = None) -> bytes:
+        """Raises ConnectionResetError where what came is no TLS, TimeoutError where it does not come in time."""
         if self._unread:
             kept, self._unread = self._unread, b""
             return kept
+        until = time.monotonic() + within_s if within_s is not None else None
         while (data := self._decrypted()) is None:
-            more = await self.wire.read()
+            more = await self.wire.read(until - time.monotonic() if until is not None else None)
             if not more:
                 return b""
             self._incoming.write(more)

@@ -22,6 +22,8 @@ ROOM_AGAIN = 0.75
 KEPT_WITHIN_S = 2.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
 CLOSING_DELAY_S = 0.2
+# How long an event that nobody waits for may wait for others, to be written with them; and a batch, to be sent.
+GATHER_S = 0.02
 
 # Sends a batch, each event a line of JSON, and answers with one receipt for each, in their order. Raises Unreachable or
 # Busy where it is worth trying again, Refused where it is not.
@@ -67,18 +69,27 @@ class Spool:
     sends. Events that were kept survive a kill and a power cut, and are sent by whoever opens the same path next.
 
     When `limit_bytes` are on the disk, new events are refused, and their number is recorded as one agent.spool_full as
-    soon as there is room. While the disk refuses, events are sent from memory, up to one batch.
+    soon as there is room. While the disk refuses, events are sent from memory, up to one batch. `reads` parses a line.
     """
 
-    def __init__(self, path: Path, send: Send, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        send: Send,
+        limit_bytes: int = LIMIT_BYTES,
+        reads: Callable[[bytes], object] = json.loads,
+    ) -> None:
         try:
             self._segments = Segments(path, min(SEGMENT_BYTES, limit_bytes // 8))
         except OSError as error:
             raise Usage(
                 f"Events cannot be kept in {path}: {error.strerror}. Make room, and see who may write."
             ) from error
-        self._path, self._send, self._limit_bytes = path, send, limit_bytes
-        self._changed = threading.Condition()
+        self._path, self._send, self._limit_bytes, self._reads = path, send, limit_bytes, reads
+        lock = threading.Lock()
+        # The first is for the thread that writes, the second for whoever waits for anything else.
+        self._offered, self._changed = threading.Condition(lock), threading.Condition(lock)
+        self._urgent = False
         self._slots: list[_Slot] = []
         self._unsaved: list[bytes] = []
         self._lost = _Lost()
@@ -97,8 +108,7 @@ class Spool:
         with self._changed:
             taken = not self._stopped and len(slot.line) <= MOST_BYTES
             if taken:
-                self._slots.append(slot)
-                self._changed.notify_all()
+                self._put(slot, urgent=True)
                 self._changed.wait_for(lambda: slot.kept is not None, KEPT_WITHIN_S)
             else:
                 self._lost.add(1)
@@ -115,21 +125,27 @@ class Spool:
         with self._changed:
             taken = not self._stopped and len(slot.line) <= MOST_BYTES
             if taken:
-                self._slots.append(slot)
-                self._changed.notify_all()
+                self._put(slot, urgent=then is not None)
             else:
                 self._lost.add(1)
         if not taken and then is not None:
             then(False)
 
+    def _put(self, slot: _Slot, *, urgent: bool) -> None:
+        """The thread that writes is woken by the first one, and by the first one that is waited for."""
+        if not self._slots or (urgent and not self._urgent):
+            self._offered.notify()
+        self._urgent = self._urgent or urgent
+        self._slots.append(slot)
+
     def close(self, within_s: float = 5.0) -> int:
         """Send what is left, for a while. Returns how many are kept for the next time."""
         with self._changed:
             self._closing = True
-            self._changed.notify_all()
+            self._wake()
             self._changed.wait_for(self._drained, within_s)
             self._stopped = True
-            self._changed.notify_all()
+            self._wake()
         self._keeper.join(KEPT_WITHIN_S)
         gone = self._lost.count + len(self._unsaved)
         if gone:
@@ -142,6 +158,10 @@ class Spool:
         finally:
             self._segments.close()
 
+    def _wake(self) -> None:
+        self._offered.notify_all()
+        self._changed.notify_all()
+
     def _drained(self) -> bool:
         untold = self._lost.count and not self._failing
         written = not (self._slots or self._writing or self._unsaved or untold)
@@ -152,8 +172,9 @@ class Spool:
         ending = False
         while not ending:
             with self._changed:
-                self._changed.wait_for(lambda: self._slots or self._stopped or self._can_tell())
-                ending = self._stopped
+                self._offered.wait_for(lambda: self._slots or self._stopped or self._can_tell())
+                self._offered.wait_for(lambda: self._urgent or self._closing, GATHER_S)
+                ending, self._urgent = self._stopped, False
                 had_room = not self._lost.count
                 offered = self._slots
                 slots, backlog = self._take()
@@ -242,7 +263,7 @@ class Spool:
             return _Batch(unsaved, from_disk=False)
         batch = _Batch([])
         for line in self._segments.read(self._most, MOST_BYTES):
-            (batch.lines if _is_event(line) else batch.broken).append(line)
+            (batch.lines if _is_event(line, self._reads) else batch.broken).append(line)
         return batch
 
     def _rejected(self, batch: _Batch) -> list[tuple[bytes, str]]:
@@ -271,7 +292,9 @@ class Spool:
             if not batch.from_disk:
                 sent = {id(line) for line in batch.lines}
                 self._unsaved = [line for line in self._unsaved if id(line) not in sent]
-            self._changed.notify_all()
+            self._wake()
+            # What comes in a moment goes with the next batch: one for each event would cost the far end more.
+            self._changed.wait_for(lambda: self._closing or self._stopped, GATHER_S)
 
     def _pause(self, delay_s: float, closing_delay_s: float) -> None:
         with self._changed:
@@ -297,9 +320,9 @@ def _fitting(lines: Sequence[bytes]) -> list[bytes]:
     return batch
 
 
-def _is_event(line: bytes) -> bool:
+def _is_event(line: bytes, reads: Callable[[bytes], object] = json.loads) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(reads(line), dict)
     except ValueError:
         return False
 

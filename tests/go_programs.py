@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def root() -> Path:
-    import go
+    import go  # type: ignore[import-untyped]
 
     return Path(str(go.__file__)).parent
 

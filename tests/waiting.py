@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], timeout_s: float = 15.0, pause_s: float = 0.05) -> T:
+def eventually(look: Callable[[], T | None], timeout_s: float = 15.0, pause_s: float = 0.05) -> T:
     """What `look` answers as soon as that is true; AssertionError with its last answer when the time is over."""
     ends = time.monotonic() + timeout_s
     while not (found := look()):

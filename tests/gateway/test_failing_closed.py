@@ -13,7 +13,7 @@ HOOKS = {
     "decide": ("gateway.exchange.decide", ("inside", "absolute")),
     "hello": ("gateway.clienthello.read", ("inside",)),
     "authority": ("gateway.authority.Authority.context", ("inside",)),
-    "scan": ("gateway.outgoing.scan_text", ("inside", "absolute")),
+    "scan": ("gateway.redaction.Patterns.may_be_in", ("inside", "absolute")),
     "scanner": ("gateway.redaction.Scanner.feed", ("posted",)),
     "inject": ("gateway.outgoing.inject", ("inside", "absolute")),
     "resolve": ("gateway.resolving.Resolver.checked", ("inside", "absolute", "connect", "forward")),

@@ -97,9 +97,9 @@ def test_a_private_address_without_a_range_is_refused_whatever_its_name(bed):
 
 
 def test_the_gateway_itself_cannot_be_reached_through_it(bed):
-    bed.gateway.running.gate.resolver.own = {
+    bed.gateway.running.gate.resolver.own = frozenset(
         (one, bed.gateway.port) for one, _ in bed.gateway.running.gate.resolver.own
-    }
+    )
     session = bed.plane.begin(bed.forwarding(port=bed.gateway.port))
     assert bed.gateway.connects(session, f"api.example:{bed.gateway.port}")[0] == 403
 

@@ -104,7 +104,7 @@ def test_presigned_urls_are_what_botocore_signs(service, path, query, expires, d
 def test_a_date_header_stands_for_the_time():
     headers = [("Date", "Thu, 01 Jan 1970 00:00:00 GMT")]
     agent = by_botocore(request("dynamodb", "/", headers=headers), "dynamodb", DUMMY)
-    assert agent.all(b"X-Amz-Date") == []
+    assert not agent.all(b"X-Amz-Date")
     theirs = by_botocore(request("dynamodb", "/", headers=headers), "dynamodb", REAL)
     same(by_us(agent, "dynamodb", REAL, sha256(b"")).head, theirs)
 

@@ -79,14 +79,14 @@ class ControlPlane:
                 fitting = (one for one in self.events if one["kind"] == kind)
                 return next((one for one in fitting if data.items() <= one["data"].items()), None)
 
-        return eventually(look, 10)  # type: ignore[return-value]
+        return eventually(look, 10)
 
     def kinds(self) -> list[str]:
         with self._lock:
             return [one["kind"] for one in self.events]
 
     def acknowledged(self, session: Session) -> dict[str, Any]:
-        return eventually(lambda: next((one for one in self.acks if one["session"] == session.id), None), 10)  # type: ignore[return-value]
+        return eventually(lambda: next((one for one in self.acks if one["session"] == session.id), None), 10)
 
     def close(self) -> None:
         for line in self._lines:
