@@ -31,6 +31,7 @@ from tests import go_programs
 from tests.gateway import documents
 from tests.gateway.bed.control_plane import ControlPlane, Session
 from tests.gateway.bed.far_end import certified
+from tests.gateway.bed.processes import gateway_process
 
 HOST, SECRET = "api.bench.example", "sk-bench-0123456789abcdef"
 PROGRAMS = {"squid": Path("/usr/sbin/squid"), "nodejs": Path("/usr/bin/node")}
@@ -53,9 +54,9 @@ class Bench:
         self.ports: dict[str, int] = json.loads(far.stdout.readline())
         self.plane = ControlPlane(30.0)
         open_.callback(self.plane.close)
-        ours = open_.enter_context(proxies.gateway(self.plane, folder / "gateway", HOST, self.far_ca))
-        self.session = self.begin()
-        self.ours = self.as_session(ours, self.session, folder / "session.pem")
+        hosts = f"127.0.0.1 {HOST}\n"
+        self.process = open_.enter_context(gateway_process(self.plane, folder / "gateway", hosts, self.far_ca))
+        self.ours = self.as_session(self.begin(), folder / "session.pem")
         header = f"Authorization: Bearer {SECRET}"
         self.proxies: dict[str, Proxy | None] = {
             "direct": None,
@@ -74,13 +75,13 @@ class Bench:
             tunnel, inspect, lives_s=7200, secrets={"secret:bench": {"type": "secret", "value": SECRET}}
         )
 
-    def as_session(self, proxy: Proxy, session: Session, ca_file: Path) -> Proxy:
-        """The proxy as this session sees it: with its own credentials, and its own authority."""
+    def as_session(self, session: Session, ca_file: Path) -> Proxy:
+        """The gateway as this session sees it: with its own credentials, and its own authority."""
         pair = base64.b64encode(f"{session.id}:{session.secret}".encode()).decode()
-        asked = ["curl", "-sf", "-x", f"http://{session.id}:{session.secret}@127.0.0.1:{proxy.port}"]
+        asked = ["curl", "-sf", "-x", f"http://{session.id}:{session.secret}@127.0.0.1:{self.process.port}"]
         asked.append("http://gateway.drawbridge.internal/ca.pem")
         ca_file.write_bytes(subprocess.run(asked, capture_output=True, check=True).stdout)
-        return Proxy(proxy.port, HOST, proxy.pid, f"Basic {pair}", str(ca_file))
+        return Proxy(self.process.port, HOST, f"Basic {pair}", str(ca_file))
 
     def ask(self, name: str, kind: str, kept: bool, connections: int, seconds: float) -> Figures:
         proxy = self.proxies[name]
@@ -134,9 +135,9 @@ def measured(bench: Bench, seconds: float, rounds: int, console: Console) -> dic
 def idle_kib(bench: Bench, folder: Path, count: int) -> float:
     """What a session takes that made one inspected request and keeps its connection, in KiB of resident memory."""
     port = bench.ports["web"]
-    before, kept = resident_kib(bench.ours.pid), []
+    before, kept = bench.process.resident_kib, []
     for _ in range(count):
-        one = bench.as_session(bench.ours, bench.begin(), folder / "one.pem")
+        one = bench.as_session(bench.begin(), folder / "one.pem")
         connection = socket.create_connection(("127.0.0.1", one.port))
         connection.sendall(
             f"CONNECT {HOST}:{port} HTTP/1.1\r\nProxy-Authorization: {one.authorization}\r\n\r\n".encode()
@@ -146,15 +147,10 @@ def idle_kib(bench: Bench, folder: Path, count: int) -> float:
         inside.sendall(f"GET /v1/rows HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode())
         assert inside.recv(4_096).startswith(b"HTTP/1.1 200")
         kept.append(inside)
-    grown = resident_kib(bench.ours.pid) - before
+    grown = bench.process.resident_kib - before
     for inside in kept:
         inside.close()
     return round(grown / count, 1)
-
-
-def resident_kib(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 def summary(cases: Mapping[str, Figures], kib: float) -> Figures:

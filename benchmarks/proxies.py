@@ -4,19 +4,16 @@ Each answers CONNECT for one far end on loopback. `authorization` is what a clie
 """
 
 import hashlib
-import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests import node
-from tests.gateway.bed.control_plane import TOKEN, ControlPlane
+from tests.gateway.bed.processes import free_port, listening
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOCAL = REPOSITORY / ".local"
@@ -43,55 +40,8 @@ class Proxy:
 
     port: int
     host: str
-    pid: int
     authorization: str = ""
     ca_file: str = ""
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as made:
-        port: int = made.getsockname()[1]
-        return port
-
-
-@contextmanager
-def process(argv: Sequence[str | Path], port: int, env: Mapping[str, str] | None = None) -> Iterator[int]:
-    """The pid, as soon as somebody listens. Raises RuntimeError where nobody ever does."""
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env) as started:
-        try:
-            deadline = time.monotonic() + 30
-            while not listens(port):
-                if started.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{argv[0]} does not listen")
-                time.sleep(0.05)
-            yield started.pid
-        finally:
-            started.terminate()
-
-
-def listens(port: int) -> bool:
-    with closing(socket.socket()) as tried:
-        return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def gateway(plane: ControlPlane, folder: Path, host: str, ca_file: Path) -> Iterator[Proxy]:
-    """Ours, under a control plane."""
-    port = free_port()
-    folder.mkdir()
-    (folder / "hosts").write_text(f"127.0.0.1 {host}\n")
-    (folder / "token").write_text(TOKEN)
-    env = {
-        "GATEWAY_CONTROL_URL": plane.url,
-        "GATEWAY_TOKEN_FILE": str(folder / "token"),
-        "GATEWAY_POLICY_KEYS": plane.policy_keys,
-        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-        "GATEWAY_SPOOL": str(folder / "spool"),
-        "GATEWAY_HOSTS": str(folder / "hosts"),
-        "GATEWAY_CA_FILE": str(ca_file),
-    }
-    with process([sys.executable, "-m", "gateway"], port, {**os.environ, **env}) as pid:
-        yield Proxy(port, host, pid)
 
 
 @contextmanager
@@ -103,8 +53,8 @@ def squid(folder: Path) -> Iterator[Proxy]:
     # It gives up root for the user that Debian makes for it.
     shutil.chown(folder, "proxy")
     folder.parent.chmod(0o755)
-    with process(["/usr/sbin/squid", "-N", "-n", f"bench{port}", "-f", folder / "squid.conf"], port) as pid:
-        yield Proxy(port, "localhost", pid)
+    with listening(["/usr/sbin/squid", "-N", "-n", f"bench{port}", "-f", folder / "squid.conf"], port):
+        yield Proxy(port, "localhost")
 
 
 @contextmanager
@@ -114,7 +64,7 @@ def sandbox_runtime() -> Iterator[Proxy]:
     started = subprocess.Popen(["node", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert started.stdout is not None
-        yield Proxy(int(started.stdout.readline()), "localhost", started.pid)
+        yield Proxy(int(started.stdout.readline()), "localhost")
     finally:
         started.communicate()
 
@@ -135,8 +85,8 @@ def mitmproxy(folder: Path, far_ca: Path, header: str) -> Iterator[Proxy]:
     ]
     argv += ["--set", f"ssl_verify_upstream_trusted_ca={far_ca}", "--set", "connection_strategy=lazy"]
     argv += ["--modify-headers", f"/~q/{header.replace(': ', '/', 1)}"]
-    with process(argv, port) as pid:
-        yield Proxy(port, "localhost", pid, ca_file=str(folder / "mitmproxy-ca-cert.pem"))
+    with listening(argv, port):
+        yield Proxy(port, "localhost", ca_file=str(folder / "mitmproxy-ca-cert.pem"))
 
 
 def mitmdump() -> Path:
