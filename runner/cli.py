@@ -155,7 +155,8 @@ def run(
 @app.command()
 @plainly
 def verify(
-    sandbox: Annotated[str, typer.Option("--sandbox", help="auto, bubblewrap or docker.")] = "auto",
+    command: Annotated[list[str] | None, typer.Argument(help="Another sandbox, as it begins a command line.")] = None,
+    sandbox: Annotated[str, typer.Option("--sandbox", help="auto, bubblewrap, docker, or none.")] = "auto",
     image: Annotated[str | None, typer.Option("--image", help="The image of the container (docker).")] = None,
     probe: Annotated[list[str] | None, typer.Option("--probe", help="Only the probe of this id.")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="A file for the whole report.")] = None,
@@ -163,6 +164,7 @@ def verify(
 ) -> None:
     """Try to get out of the sandbox in every way that is known, and say what held.
 
+    A framework's own is probed by its command: `drawbridge verify -- srt`.
     Exit codes: 0 all held, 1 something crossed, 2 something could not be judged.
     """
     import json
@@ -173,7 +175,9 @@ def verify(
     account = settings.account() if report else None
     with terminal.progress("probes") as tell:
         ids = verification.known(probe)
-        found = verification.verify(sandbox, image, ids, lambda done, total: tell(f"probes {done} of {total}"))
+        found = verification.verify(
+            sandbox, image, ids, lambda done, total: tell(f"probes {done} of {total}"), command or ()
+        )
     verification.show(found)
     if as_json is not None:
         as_json.write_text(json.dumps(found.content(), indent=2))

@@ -53,11 +53,16 @@ class Verification:
 Tell = Callable[[int, int], None]
 
 
-def verify(sandbox: str, image: str | None, ids: Sequence[str] | None, tell: Tell) -> Verification:
-    """Run them; `tell` hears how many of how many are done. Raises RunnerError where they cannot run at all."""
+def verify(
+    sandbox: str, image: str | None, ids: Sequence[str] | None, tell: Tell, command: Sequence[str] = ()
+) -> Verification:
+    """Run them; `tell` hears how many of how many are done. Raises RunnerError where they cannot run at all.
+
+    `command` is somebody else's sandbox, as the beginning of a command line; then `sandbox` says nothing.
+    """
     found: Verification | None = None
     total = 0
-    for told in _told({"sandbox": sandbox, "image": image, "ids": ids}):
+    for told in _told({"sandbox": sandbox, "image": image, "ids": ids, "command": list(command)}):
         if "error" in told:
             raise RunnerError(told["error"])
         if found is None:

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import IO
 
 from runner.bridge import Bridge
+from runner.errors import RunnerError
 from runner.line import Line, proxy_secret
 from runner.probes.laboratory import SESSION, TOKEN, Laboratory, as_line
 from runner.probes.outcome import CROSSED, HELD, INVALID, SKIPPED, Outcome
 from runner.probes.probe import Judge, Probe
+from runner.sandbox.command import Command
 from runner.sandbox.interface import INSIDE, Running, Sandbox, Spec
 from runner.surroundings import environment
 
 SETTLES_S, ARRIVES_S, ANSWERS_S, BEATS_S = 0.15, 2.0, 20.0, 0.4
 NO_GATEWAY = "There is no gateway here to be probed: install drawbridge whole."
+NOT_OURS = "This sandbox does not lead to a gateway of ours."
 # A kernel that was built without it, or does not show it.
 NOT_HERE = ("Function not implemented", "'/proc/sysrq-trigger'")
 Seen = tuple[bool, str]
@@ -33,21 +36,30 @@ class Trial:
 
     def __init__(self, laboratory: Laboratory, sandbox: Sandbox) -> None:
         self._lab, self._sandbox = laboratory, sandbox
+        # Somebody else's sandbox has no way out through a gateway, and nothing is handed over to it.
+        self._ours = not isinstance(sandbox, Command)
+        self._handed = str(INSIDE if self._ours else laboratory.handover)
 
     def __enter__(self) -> "Trial":
         self._open = ExitStack()
-        self._inside = self._open.enter_context(Driven(self))
+        self._inside = Driven(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._inside.close()
         self._open.close()
 
     def outcomes(self, probes: Sequence[Probe]) -> Iterator[Outcome]:
         for probe in probes:
-            if probe.gateway and not self._lab.gateways:
-                yield _outcome(probe, SKIPPED, SKIPPED, why=NO_GATEWAY)
+            if probe.gateway and not (self._ours and self._lab.gateways):
+                yield _outcome(probe, SKIPPED, SKIPPED, why=NO_GATEWAY if self._ours else NOT_OURS)
             else:
-                yield self._tried(probe)
+                tried = self._tried(probe)
+                yield tried
+                if tried.outcome == CROSSED:
+                    # Whoever got out may have broken what the next ones need.
+                    self._inside.close()
+                    self._inside = Driven(self)
 
     def start(self, argv: Sequence[str], stdin: int, stdout: int, *, terminal: bool = False) -> Running:
         """A sandbox as sessions have it, with its way out where there is a gateway."""
@@ -60,7 +72,7 @@ class Trial:
             terminal=terminal,
         )
         running = self._sandbox.start(spec)
-        if self._lab.gateways:
+        if self._ours and self._lab.gateways:
             line = Line(SESSION, proxy_secret(TOKEN), list(self._lab.gateways))
             bridge = Bridge(line, self._lab.handover / "ca.pem", b"")
             self._open.callback(bridge.close)
@@ -82,7 +94,7 @@ class Trial:
 
     def _both(self, probe: Probe) -> tuple[Seen, Seen]:
         nonce = uuid.uuid4().hex[:16]
-        within = self._lab.filled(probe.arguments, nonce, str(INSIDE))
+        within = self._lab.filled(probe.arguments, nonce, self._handed)
         beyond = {**self._lab.filled(probe.arguments, nonce, str(self._lab.handover)),
                   **self._lab.filled(probe.control, nonce, str(self._lab.handover))}  # fmt: skip
         line = as_line(probe.what, within)
@@ -134,25 +146,25 @@ class Driven:
     """A live sandbox that tries what it is told, one line at a time."""
 
     def __init__(self, trial: Trial) -> None:
-        self._trial = trial
-
-    def __enter__(self) -> "Driven":
         inside, self._ask = os.pipe()
         self._hear, out = os.pipe()
-        self._running = self._trial.start(["python3", "probe.py"], inside, out)
+        self._running = trial.start(["python3", "probe.py"], inside, out)
         os.close(inside)
         os.close(out)
         self._answers: IO[str] = os.fdopen(self._hear)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         os.close(self._ask)
         self._running.kill()
         self._running.wait()
         self._answers.close()
 
     def ask(self, line: str) -> Seen:
-        os.write(self._ask, line.encode() + b"\n")
+        try:
+            os.write(self._ask, line.encode() + b"\n")
+        except BrokenPipeError as error:
+            said = self._answers.read().strip().splitlines() or ["it said nothing"]
+            raise RunnerError(f"What runs inside has ended: {said[-1][:200]}") from error
         return _answer(self._answers.readline())
 
 
@@ -190,7 +202,7 @@ class _Lives:
             process.wait()
         seen = _still(beat)
         with suppress(ProcessLookupError, ValueError):
-            os.kill(int(beat.read_text().split()[0]), signal.SIGKILL)
+            os.kill(_written_by(beat), signal.SIGKILL)
         return seen
 
 
@@ -198,6 +210,13 @@ def _beating(beat: Path) -> None:
     deadline = time.monotonic() + ANSWERS_S
     while not beat.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _written_by(beat: Path) -> int:
+    """The pid in it, which is written again and again: between two times it may be empty."""
+    while not (words := beat.read_text().split()):
+        time.sleep(0.01)
+    return int(words[0])
 
 
 def _still(beat: Path) -> Seen:
