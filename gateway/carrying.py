@@ -50,6 +50,7 @@ class Carrying:
         self._far, self._passage = upstream.wire, passage
         self._http = h11.Connection(h11.CLIENT)
         self._told: set[tuple[str, Hit, str]] = set()
+        self._head = b""
         self.begun = False
 
     async def run(self) -> tuple[bool, bool]:
@@ -80,7 +81,10 @@ class Carrying:
             request = h11.Request(method=head.method, target=head.target, headers=list(head.headers))
         except h11.LocalProtocolError as error:
             raise BadRequest(f"The request cannot be sent on: {error}.") from error
-        self._write(request)
+        data = self._http.send(request)
+        assert data is not None
+        # With the first piece of the body, once that was looked through; or alone, where there is none.
+        self._head = data
 
     async def _both(self) -> bool:
         """Send the body while the answer comes: it may come first, and then nobody wants the rest."""
@@ -113,8 +117,9 @@ class Carrying:
                     raise FarGone("The far end ended the connection.") from error
         self._write(h11.EndOfMessage())
 
-    def _write(self, event: "h11.Request | h11.Data | h11.EndOfMessage") -> None:
-        data = self._http.send(event)
+    def _write(self, event: "h11.Data | h11.EndOfMessage") -> None:
+        data = self._head + (self._http.send(event) or b"")
+        self._head = b""
         if data:
             self._passage.sent_bytes += len(data)
             self._far.write(data)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,28 +18,34 @@ from runner.shapes import Receipt
 from runner.spool import Spool
 from runner.uuid7 import uuid7
 
-KEPT_WITHIN_S = 5.0
+KEPT_WITHIN_S, GATHER_S = 5.0, 0.02
 SEND_S, BUSY_S = 30.0, 2.0
 # What no event's text needs, and PostgreSQL's JSON cannot hold.
 _CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Recorder:
-    """Events of all sessions of this gateway. `name` is the gateway's, known since its first lease."""
+    """Events of all sessions of this gateway. `name` is the gateway's, known since its first lease.
+
+    All that comes while the disk is busy is written next, together: one fsync, and one change of threads.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self._spool, self.name = spool, ""
+        self._lines: list[bytes] = []
+        self._waiting: list[asyncio.Future[bool]] = []
+        self._writing = False
+        self._later: asyncio.TimerHandle | None = None
 
     async def keep(self, session: str, kind: str, data: Mapping[str, Any], outcome: str = "success") -> str:
         """The event's id, once it is on the disk. Raises Denied where it cannot be kept: nothing passes unrecorded."""
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[bool] = loop.create_future()
-
-        def then(done: bool) -> None:
-            loop.call_soon_threadsafe(_settle, kept, done)
-
         event, line = self._line(session, kind, data, outcome)
-        self._spool.offer(line, then)
+        self._lines.append(line)
+        self._waiting.append(kept)
+        if len(self._waiting) == 1 and not self._writing:
+            loop.call_soon(self._write)
         patience = loop.call_later(KEPT_WITHIN_S, _settle, kept, False)
         try:
             if await kept:
@@ -48,10 +55,47 @@ class Recorder:
         raise Denied(deny(Code.SPOOL, "This gateway cannot keep its record now, and lets nothing pass without it."))
 
     def note(self, session: str, kind: str, data: Mapping[str, Any], outcome: str = "success") -> str:
-        """For what is over already: kept as soon as the disk can, and nobody waits."""
+        """For what is over already: kept with what comes next, or in a moment, and nobody waits."""
         event, line = self._line(session, kind, data, outcome)
-        self._spool.offer(line)
+        self._lines.append(line)
+        self._write_later()
         return event
+
+    def close(self) -> None:
+        """What is left goes to the spool, whoever waits for it."""
+        if self._lines:
+            self._spool.offer(self._lines)
+            self._lines = []
+
+    def _write(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._writing or not self._lines:
+            return
+        lines, waiting = self._lines, self._waiting
+        self._lines, self._waiting, self._writing = [], [], True
+        loop = asyncio.get_running_loop()
+
+        def then(kept: bool) -> None:
+            # The loop may be over by then.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._written, waiting, kept)
+
+        self._spool.offer(lines, then)
+
+    def _written(self, waiting: Sequence["asyncio.Future[bool]"], kept: bool) -> None:
+        self._writing = False
+        for one in waiting:
+            _settle(one, kept)
+        if self._waiting:
+            self._write()
+        elif self._lines:
+            self._write_later()
+
+    def _write_later(self) -> None:
+        if self._later is None and not self._writing:
+            self._later = asyncio.get_running_loop().call_later(GATHER_S, self._write)
 
     def _line(self, session: str, kind: str, data: Mapping[str, Any], outcome: str) -> tuple[str, bytes]:
         event = str(uuid7())

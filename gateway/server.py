@@ -60,14 +60,16 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     base = f"{settings.control_url}/api/v1/gateways/"
     with httpx.Client(base_url=base, headers=headers, trust_env=False) as sending:
         kept = spool(settings.spool / "events", sending)
+        recorder = Recorder(kept)
         try:
             async with (
                 httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as http,
-                _gate(settings, http, Recorder(kept)) as (gate, line),
+                _gate(settings, http, recorder) as (gate, line),
                 _listening(gate, settings) as port,
             ):
                 yield Running(gate, port, line)
         finally:
+            recorder.close()
             await asyncio.to_thread(kept.close)
 
 

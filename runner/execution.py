@@ -112,7 +112,7 @@ class Execution:
 
     def note(self, kind: str, data: dict[str, object]) -> None:
         """Report without waiting for the disk: for what comes by the hundred."""
-        self._spool.offer(Event(kind, data).line())
+        self._spool.offer([Event(kind, data).line()])
 
     def report(self, kind: str, data: dict[str, object], outcome: str = "success") -> None:
         self._spool.add(Event(kind, data, outcome))

@@ -22,8 +22,9 @@ ROOM_AGAIN = 0.75
 KEPT_WITHIN_S = 2.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
 CLOSING_DELAY_S = 0.2
-# How long an event that nobody waits for may wait for others, to be written with them; and a batch, to be sent.
-GATHER_S = 0.02
+# How long an event that nobody waits for may wait for others, to be written with them; and a batch, to be sent after
+# another one.
+GATHER_S, SEND_GATHER_S = 0.02, 0.1
 
 # Sends a batch, each event a line of JSON, and answers with one receipt for each, in their order. Raises Unreachable or
 # Busy where it is worth trying again, Refused where it is not.
@@ -32,11 +33,15 @@ Send = Callable[[Sequence[bytes]], Sequence[Receipt]]
 
 @dataclass(eq=False)
 class _Slot:
-    """An event that waits to be written. `kept` is None until that was tried; then `then` is told."""
+    """Events that wait to be written together. `kept` is None until that was tried; then `then` is told."""
 
-    line: bytes
+    lines: Sequence[bytes]
     kept: bool | None = None
     then: Callable[[bool], None] | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.lines))
 
 
 @dataclass
@@ -104,30 +109,30 @@ class Spool:
 
     def add(self, event: Event) -> bool:
         """Keep an event. True: it is on the disk. False: it is not, which was said; it may yet be sent from memory."""
-        slot = _Slot(event.line() + b"\n")
+        slot = _Slot([event.line() + b"\n"])
         with self._changed:
-            taken = not self._stopped and len(slot.line) <= MOST_BYTES
+            taken = not self._stopped and slot.size <= MOST_BYTES
             if taken:
                 self._put(slot, urgent=True)
                 self._changed.wait_for(lambda: slot.kept is not None, KEPT_WITHIN_S)
             else:
                 self._lost.add(1)
         if not taken:
-            say(f"an event of {len(slot.line)} bytes is lost: it is too long, or came after the end.")
+            say(f"an event of {slot.size} bytes is lost: it is too long, or came after the end.")
         return slot.kept is True
 
-    def offer(self, line: bytes, then: Callable[[bool], None] | None = None) -> None:
+    def offer(self, lines: Sequence[bytes], then: Callable[[bool], None] | None = None) -> None:
         """Like `add`, for those who may not wait: `then` is called in the thread that writes, with what `add` answers.
 
-        `line` is an event as JSON, without a line's end.
+        `lines` are events as JSON, without a line's end; they are kept together or not at all.
         """
-        slot = _Slot(line + b"\n", then=then)
+        slot = _Slot([line + b"\n" for line in lines], then=then)
         with self._changed:
-            taken = not self._stopped and len(slot.line) <= MOST_BYTES
+            taken = not self._stopped and all(len(line) <= MOST_BYTES for line in slot.lines)
             if taken:
                 self._put(slot, urgent=then is not None)
             else:
-                self._lost.add(1)
+                self._lost.add(len(lines))
         if not taken and then is not None:
             then(False)
 
@@ -182,11 +187,12 @@ class Spool:
                 self._writing = True
             if full:
                 say(f"no more events are kept until some of {self._path} were sent: it has {self._limit_bytes} bytes.")
-            kept = self._kept(b"".join([*backlog, *(slot.line for slot in slots)]))
+            lines = [*backlog, *(line for slot in slots for line in slot.lines)]
+            kept = self._kept(b"".join(lines))
             with self._changed:
                 self._writing = False
                 if not kept:
-                    self._hold([*backlog, *(slot.line for slot in slots)])
+                    self._hold(lines)
                 for slot in slots:
                     slot.kept = kept
                 self._changed.notify_all()
@@ -199,13 +205,13 @@ class Spool:
         room = self._limit_bytes - self._segments.used - sum(map(len, self._unsaved))
         fitting: list[_Slot] = []
         if self._can_tell():
-            fitting.append(_Slot(self._lost.line()))
+            fitting.append(_Slot([self._lost.line()]))
             self._lost = _Lost()
         for slot in self._slots:
-            room -= len(slot.line)
+            room -= slot.size
             if room < 0:
                 slot.kept = False
-                self._lost.add(1)
+                self._lost.add(len(slot.lines))
             else:
                 fitting.append(slot)
         backlog, self._slots, self._unsaved = self._unsaved, [], []
@@ -294,7 +300,7 @@ class Spool:
                 self._unsaved = [line for line in self._unsaved if id(line) not in sent]
             self._wake()
             # What comes in a moment goes with the next batch: one for each event would cost the far end more.
-            self._changed.wait_for(lambda: self._closing or self._stopped, GATHER_S)
+            self._changed.wait_for(lambda: self._closing or self._stopped, SEND_GATHER_S)
 
     def _pause(self, delay_s: float, closing_delay_s: float) -> None:
         with self._changed:
