@@ -41,9 +41,9 @@ class Command(Protocol):
 class Child:
     """A running command. `end` may be called from any thread; everything else belongs to the main thread."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], stdout: int | None = None) -> None:
         try:
-            self._process = subprocess.Popen(list(argv), env=dict(env), process_group=0)
+            self._process = subprocess.Popen(list(argv), env=dict(env), stdout=stdout, process_group=0)
         except FileNotFoundError as error:
             raise CannotStart(f"There is no command {argv[0]!r}.", 127) from error
         except OSError as error:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -34,6 +33,7 @@ class Wanted:
     passed: Collection[str] = ()
     readable: Sequence[Path] = ()
     limits: Limits = Limits()
+    stdio: tuple[int, int, int] = (0, 1, 2)
 
 
 @dataclass
@@ -57,8 +57,8 @@ class Confinement:
         bridge, forwards, injections = self._way_out(handover)
         session_id = self.execution.session_id
         variables = environment(os.environ, session_id, injections, self.wanted.passed, handover.variables())
-        console = self._open.enter_context(Console()) if _in_front_of_terminal() else None
-        stdio = (console.theirs,) * 3 if console else (0, 1, 2)
+        console = self._open.enter_context(Console()) if _in_front_of_terminal(self.wanted.stdio) else None
+        stdio = (console.theirs,) * 3 if console else self.wanted.stdio
         running = self.sandbox.start(
             Spec(
                 argv=self.wanted.argv,
@@ -146,8 +146,8 @@ def _own_bundle() -> bytes:
     return found.read_bytes() if found is not None else b""
 
 
-def _in_front_of_terminal() -> bool:
+def _in_front_of_terminal(stdio: tuple[int, int, int]) -> bool:
     try:
-        return sys.stdin.isatty() and sys.stdout.isatty() and os.tcgetpgrp(0) == os.getpgrp()
+        return stdio == (0, 1, 2) and os.isatty(0) and os.isatty(1) and os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
         return False

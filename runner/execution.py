@@ -29,6 +29,11 @@ class Execution:
         self._done = threading.Event()
         self._alive_until = datetime.now(UTC)
 
+    @property
+    def over(self) -> bool:
+        """Whether the session ended before the command did."""
+        return self._over is not None
+
     def run(self, argv: Sequence[str], start: "Start | None" = None) -> int:
         """Run it to its end. Returns its exit code, or EXIT_KILLED or EXIT_SESSION_OVER where the session ended it.
 

@@ -11,7 +11,12 @@ from tests.serving import REPOSITORY
 FILES = sorted((REPOSITORY / "runner").rglob("*.py"))
 ALLOWED = {"runner", "httpx", "typer", "rich"}
 # What is there only where the whole of Drawbridge is (the command for auditors, a gateway to probe) says so elsewhere.
-EXTRA = {"rehearsal.py": {"psycopg"}, "cli.py": {"audit"}, "laboratory.py": {"gateway"}}
+EXTRA = {
+    "rehearsal.py": {"psycopg"},
+    "rehearsal_work.py": {"psycopg"},
+    "cli.py": {"audit"},
+    "laboratory.py": {"gateway"},
+}
 
 
 def imported(path: Path) -> set[str]:

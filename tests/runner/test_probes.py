@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import RunnerError
 from runner.probes import inside
 from runner.probes.catalogue import probes
 from runner.probes.hellos import encrypted
@@ -89,3 +90,24 @@ def test_the_hello_that_hides_its_name_is_one_that_the_gateway_reads():
     hello = read(encrypted("secure.probe"))
     assert hello is not None
     assert (hello.name, hello.hidden) == ("secure.probe", True)
+
+
+@pytest.mark.parametrize("command", [(), ("env",)], ids=["none", "a command"])
+def test_what_is_no_sandbox_crosses(command: tuple[str, ...]):
+    found = verify("none", None, ["N01", "F01", "X04", "L01"], lambda *_: None, command)
+    assert (found.sandbox, [one.outcome for one in found.outcomes]) == (
+        command[0] if command else "none",
+        [CROSSED] * 4,
+    )
+
+
+def test_a_frameworks_own_sandbox_is_probed_by_its_command():
+    command = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-net", "--")
+    found = verify("none", None, ["N01", "F05"], lambda *_: None, command)
+    assert [one.outcome for one in found.outcomes] == [HELD, CROSSED]
+    assert (found.sandbox, found.version.split(" ")[0]) == ("bwrap", "bubblewrap")
+
+
+def test_a_command_that_is_not_there_is_said():
+    with pytest.raises(RunnerError, match="no command 'nothing-here'"):
+        verify("none", None, ["N01"], lambda *_: None, ("nothing-here",))

@@ -49,7 +49,7 @@ def test_a_hole_is_found(hole: str):
     ended = subprocess.run(
         ["unshare", "--net", "--mount", "--propagation", "private", sys.executable, "-c", RUN.format(hole=code)],
         cwd=REPOSITORY,
-        input=json.dumps({"sandbox": "bubblewrap", "image": None, "ids": ids}) + "\n",
+        input=json.dumps({"sandbox": "bubblewrap", "image": None, "ids": ids, "command": []}) + "\n",
         capture_output=True,
         text=True,
     )
