@@ -13,6 +13,7 @@ PROGRAMS = {
     "bubblewrap": Path("/usr/bin/bwrap"),
     "chromium": Path("/usr/bin/chromium"),
     "curl": Path("/usr/bin/curl"),
+    "docker.io": Path("/usr/sbin/dockerd"),
     "git": Path("/usr/bin/git"),
     "iproute2": Path("/usr/sbin/ip"),
     "nodejs": Path("/usr/bin/node"),

@@ -18,13 +18,16 @@ from pathlib import Path
 
 from runner.reaping import waited
 from runner.sandbox import filter as system_calls
+from runner.sandbox.filesystem import FILES
 from runner.sandbox.interface import HOME, INSIDE, Spec, Unavailable
 
 BUILT_WITHIN_S, ASKED_S, LOOK_S = 30.0, 20.0, 0.02
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 # The command waits for a line in this pipe, which is written when the way out is there.
-GATE = ".go"
+GATE, RESOLVER = ".go", ".resolv.conf"
 WAITS = f'read _ <{INSIDE}/{GATE}; exec "$@"'
+# Whoever holds the other end of its input is dead: so is the container.
+LEASH = 'cat >/dev/null; exec docker kill "$0" >/dev/null 2>&1'
 # Docker's own failures, and a command that is not there (docker run, "Exit status").
 FAILED = 125
 
@@ -64,6 +67,7 @@ class Docker:
         variables = spec.handover / ".environment"
         variables.write_text("".join(f"{key}={value}\n" for key, value in spec.environment.items()))
         variables.chmod(0o600)
+        (spec.handover / RESOLVER).write_text(FILES["/etc/resolv.conf"])
         argv = ["docker", "run", "--rm", "--name", name, *_options(spec, profile, variables)]
         argv += [self._image or "", "/bin/sh", "-c", WAITS, "sh", *spec.argv]
         process = subprocess.Popen(argv, stdin=spec.stdio[0], stdout=spec.stdio[1], stderr=spec.stdio[2])
@@ -77,7 +81,8 @@ class Docker:
         finally:
             profile.unlink()
             variables.unlink()
-        return Contained(process, name, pid, gate, spec)
+        leash = subprocess.Popen(["/bin/sh", "-c", LEASH, name], stdin=subprocess.PIPE, start_new_session=True)
+        return Contained(process, leash, name, pid, gate, spec)
 
     def _first_process(self, name: str, process: "subprocess.Popen[bytes]") -> int:
         deadline = time.monotonic() + BUILT_WITHIN_S
@@ -104,8 +109,16 @@ class Docker:
 class Contained:
     """See interface.Running."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", name: str, pid: int, gate: Path, spec: Spec) -> None:
-        self._process, self._name, self.pid, self._gate = process, name, pid, gate
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        leash: "subprocess.Popen[bytes]",
+        name: str,
+        pid: int,
+        gate: Path,
+        spec: Spec,
+    ) -> None:
+        self._process, self._leash, self._name, self.pid, self._gate = process, leash, name, pid, gate
         self.limits: Mapping[str, int] = {
             "processes": spec.limits.processes,
             "open_files": spec.limits.open_files,
@@ -127,6 +140,7 @@ class Contained:
 
     def wait(self) -> int:
         self._process.returncode = code = os.waitstatus_to_exitcode(waited(self._process.pid))
+        self._leash.communicate()
         return 128 - code if code < 0 else code
 
     def kill(self) -> None:
@@ -141,7 +155,7 @@ def _options(spec: Spec, profile: Path, variables: Path) -> list[str]:
     owner = spec.workspace.stat()
     limits = spec.limits
     options = ["--interactive", *(["--tty"] if spec.terminal else []), "--init", "--pull", "never"]
-    options += ["--network", "none", "--dns", "127.0.0.1", "--dns-option", "timeout:2", "--read-only"]
+    options += ["--network", "none", "--read-only"]
     options += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={profile}"]
     options += ["--user", f"{owner.st_uid}:{owner.st_gid}", "--ipc", "private", "--hostname", "sandbox"]
     options += ["--pids-limit", str(limits.processes), "--ulimit", f"nofile={limits.open_files}", "--ulimit", "core=0"]
@@ -151,6 +165,8 @@ def _options(spec: Spec, profile: Path, variables: Path) -> list[str]:
     for folder in ("/tmp", "/var/tmp", "/run", str(HOME)):  # noqa: S108
         options += ["--tmpfs", f"{folder}:rw,nosuid,nodev,exec,mode=1777"]
     options += ["--volume", f"{spec.handover}:{INSIDE}:ro", "--volume", f"{spec.workspace}:{spec.workspace}:rw"]
+    # Docker's own --dns warns whoever runs the command.
+    options += ["--volume", f"{spec.handover / RESOLVER}:/etc/resolv.conf:ro"]
     for path in spec.readable:
         options += ["--volume", f"{path}:{path}:ro"]
     return [*options, "--workdir", str(spec.workspace)]

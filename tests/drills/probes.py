@@ -17,8 +17,10 @@ from runner.probes.catalogue import probes
 from runner.probes.outcome import CROSSED, HELD, INVALID, SKIPPED
 from runner.probes.probe import Probe
 from runner.verification import Verification, verify
+from script import check
 from tests import node
 from tests.drills.stage import REPOSITORY
+from tests.runner.docker_daemon import IMAGE, docker_daemon
 
 TABLE = REPOSITORY / "docs/probes.md"
 # The example of bubblewrap's own manual for a shell without network, with the folder that one works in.
@@ -36,6 +38,8 @@ SRT_SETTINGS = {
         "denyWrite": [],
     },
 }
+# What sandbox-runtime needs.
+PROGRAMS = {"ripgrep": Path("/usr/bin/rg"), "socat": Path("/usr/bin/socat")}
 SIGNS = {HELD: "held", CROSSED: "**crossed**", SKIPPED: "-", INVALID: "?"}
 INTRODUCTION = """# Probes
 
@@ -47,8 +51,8 @@ what this machine's kernel does not have, or what asks for a gateway of ours whe
 network namespace of its own, with servers in the places of the Internet, of metadata services, of resolvers and of this
 machine.
 
-"bwrap" is bubblewrap as its manual shows it (read-only root, no network, one writable folder); "srt" is
-sandbox-runtime {srt} with no domain allowed and the usual folders of keys denied. Neither promises all that is tried
+"bubblewrap" and "docker" are ours. "bwrap" is bubblewrap as its manual shows it (read-only root, no network, one
+writable folder); "srt" is sandbox-runtime {srt} with no domain allowed and the usual folders of keys denied. Neither promises all that is tried
 here: the columns say what an agent could do in each, not that anything in them is broken. All ran as {user}.
 
 """
@@ -63,11 +67,10 @@ def others(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
     yield "srt", [sys.executable, "-c", SRT, str(srt), "--settings", str(settings)]
 
 
-def run(image: str | None, console: Console) -> Mapping[str, Verification]:
+def run(console: Console) -> Mapping[str, Verification]:
     found: dict[str, Verification] = {}
     with tempfile.TemporaryDirectory() as folder:
-        wanted: list[tuple[str, str, Sequence[str]]] = [("bubblewrap", "bubblewrap", ())]
-        wanted += [("docker", "docker", ())] if image else []
+        wanted: list[tuple[str, str, Sequence[str]]] = [("bubblewrap", "bubblewrap", ()), ("docker", "docker", ())]
         wanted += [(name, "none", command) for name, command in others(Path(folder))] + [("none", "none", ())]
         for name, sandbox, command in wanted:
             with console.status(name) as status:
@@ -75,7 +78,7 @@ def run(image: str | None, console: Console) -> Mapping[str, Verification]:
                 def tell(done: int, total: int, name: str = name) -> None:
                     status.update(f"{name}: {done} of {total}")
 
-                found[name] = verify(sandbox, image, None, tell, command)
+                found[name] = verify(sandbox, IMAGE, None, tell, command)
             console.print(f"{name}: {counts(found[name])}")
     return found
 
@@ -102,10 +105,12 @@ def source(one: Probe) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="script/drill probes")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE.relative_to(REPOSITORY)}")
-    parser.add_argument("--image", help="probe Docker too, with this image")
     options = parser.parse_args()
     console = Console()
-    found = run(options.image, console)
+    check.ensure_programs(PROGRAMS)
+    with tempfile.TemporaryDirectory() as folder, docker_daemon(Path(folder)) as host:
+        os.environ["DOCKER_HOST"] = host
+        found = run(console)
     if options.write:
         package = node.installed() / "@anthropic-ai/sandbox-runtime/package.json"
         srt, user = json.loads(package.read_text())["version"], "root" if os.geteuid() == 0 else "an ordinary user"
