@@ -52,8 +52,9 @@ network namespace of its own, with servers in the places of the Internet, of met
 machine.
 
 "bubblewrap" and "docker" are ours. "bwrap" is bubblewrap as its manual shows it (read-only root, no network, one
-writable folder); "srt" is sandbox-runtime {srt} with no domain allowed and the usual folders of keys denied. Neither promises all that is tried
-here: the columns say what an agent could do in each, not that anything in them is broken. All ran as {user}.
+writable folder); "srt" is sandbox-runtime {srt} with no domain allowed and the usual folders of keys denied. Neither
+promises all that is tried here: the columns say what an agent could do in each, not that anything in them is broken.
+All ran as {user}.
 
 """
 
