@@ -161,6 +161,7 @@ def verify(
     probe: Annotated[list[str] | None, typer.Option("--probe", help="Only the probe of this id.")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="A file for the whole report.")] = None,
     report: Annotated[bool, typer.Option("--report", help="Send it to Drawbridge, for this agent.")] = False,
+    framework: Annotated[str, typer.Option("--framework", help="The agent's program, such as claude.")] = "",
 ) -> None:
     """Try to get out of the sandbox in every way that is known, and say what held.
 
@@ -179,12 +180,45 @@ def verify(
             sandbox, image, ids, lambda done, total: tell(f"probes {done} of {total}"), command or ()
         )
     verification.show(found)
+    content = found.content(framework, verification.version_of(framework))
     if as_json is not None:
-        as_json.write_text(json.dumps(found.content(), indent=2))
+        as_json.write_text(json.dumps(content, indent=2))
     if account is not None:
-        Client(account.url).report_verification(account.key, found.content())
+        Client(account.url).report_verification(account.key, content)
         print("Reported.")
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+@plainly
+def more(
+    allow: Annotated[list[str], typer.Option("--allow", help="'GET,POST https://host/path/', or 'forward tcp://h:p'.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why. The lead reads this.")],
+    network: Annotated[str | None, typer.Option("--network", help="The range of an internal service (CIDR).")] = None,
+    duration: Duration = None,
+    session: Session = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the decision.")] = True,
+) -> None:
+    """Ask for what was denied, while the session goes on: a lead decides, and it adds only.
+
+    The agent's next attempt passes as soon as this says that it was approved.
+    """
+    from runner import more as asking
+    from runner import settings, terminal
+    from runner.client import Client
+
+    stored = settings.load(session)
+    if stored.token is None:
+        raise Usage("This session has not begun. Ask for more once it runs.")
+    client = Client(stored.url)
+    seconds = terminal.seconds(duration or "15m")
+    asked = client.ask_more(stored.token, stored.session_id, asking.objects(allow, network), reason, seconds)
+    print(f"A lead decides at {asked.link}")
+    if wait:
+        with terminal.progress("waiting for a decision") as tell:
+            decided = asking.wait(client, stored.token, stored.session_id, asked, tell)
+        until = f" until {decided.ends_at.astimezone():%H:%M:%S}" if decided.ends_at else ""
+        print(f"Approved{until}.")
 
 
 @app.command()

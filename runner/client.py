@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from runner.errors import Busy, Denied, Lapsed, Refused, Unreachable
-from runner.shapes import Asked, Credential, CredentialFacts, Granted, Me, Receipt, Status
+from runner.shapes import Asked, Credential, CredentialFacts, Granted, Me, More, Receipt, Status
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 CONNECT_S, ANSWER_S = 5.0, 20.0
@@ -105,6 +105,16 @@ class Client:
         if len(receipts) != len(lines):
             raise Unreachable(f"{self.url} answered for {len(receipts)} of {len(lines)} events.")
         return receipts
+
+    def ask_more(self, token: str, session_id: str, details: Sequence[Mapping[str, Any]], reason: str, s: int) -> More:
+        """More egress for a session that runs, for so many seconds."""
+        asked = {"authorization_details": [dict(one) for one in details], "reason": reason, "duration": s}
+        return More.read(self._call("POST", f"/sessions/{session_id}/additions", token, json=asked))
+
+    def more(self, token: str, session_id: str, number: int, wait_s: int = 0) -> More:
+        """What became of it; with `wait_s`, as soon as it is decided."""
+        query = {"wait": str(wait_s)} if wait_s else {}
+        return More.read(self._call("GET", f"/sessions/{session_id}/additions/{number}", token, wait_s, params=query))
 
     def end(self, token: str, session_id: str, exit_code: int | None = None, summary: str | None = None) -> Status:
         said = {"exit_code": exit_code, "summary": summary}

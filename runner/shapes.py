@@ -152,6 +152,22 @@ class Credential:
 
 
 @dataclass(frozen=True)
+class More:
+    """What a session asked for in its middle, and how that stands: requested, approved, denied or lapsed."""
+
+    number: int
+    state: str
+    link: str
+    ends_at: datetime | None
+    denial: str
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "More":
+        ends_at = datetime.fromisoformat(raw["ends_at"]) if raw["ends_at"] else None
+        return cls(raw["number"], raw["state"], raw["verification_uri"], ends_at, raw["denial"])
+
+
+@dataclass(frozen=True)
 class Event:
     """One thing that happened here, with an id of its own so that it counts once however often it is sent."""
 

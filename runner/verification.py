@@ -98,6 +98,16 @@ def _told(wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             process.terminate()
 
 
+def version_of(program: str) -> str:
+    """What it prints of itself; nothing where there is none. Raises Usage for a program that is not here."""
+    if not program:
+        return ""
+    if shutil.which(program) is None:
+        raise Usage(f"There is no program {program!r} here, so its version cannot be told.")
+    ran = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    return (ran.stdout.strip().splitlines() or [""])[0][:64]
+
+
 def known(ids: Sequence[str] | None) -> Sequence[str] | None:
     """Raises Usage for ids that are none."""
     from runner.probes.catalogue import probes
