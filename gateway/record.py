@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import orjson
+import structlog
 
 from gateway.errors import Denied
 from gateway.policy import Code, deny
@@ -18,7 +19,11 @@ from runner.shapes import Receipt
 from runner.spool import Spool
 from runner.uuid7 import uuid7
 
+logger = structlog.get_logger()
+
 KEPT_WITHIN_S, GATHER_S = 5.0, 0.02
+# Events that wait for a disk that does not answer. What comes then is refused, or lost, which is said.
+MOST_WAITING = 20_000
 SEND_S, BUSY_S = 30.0, 2.0
 # What no event's text needs, and PostgreSQL's JSON cannot hold.
 _CONTROLS = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -42,6 +47,8 @@ class Recorder:
         loop = asyncio.get_running_loop()
         kept: asyncio.Future[bool] = loop.create_future()
         event, line = self._line(session, kind, data, outcome)
+        if len(self._lines) >= MOST_WAITING:
+            raise _cannot_keep()
         self._lines.append(line)
         self._waiting.append(kept)
         if len(self._waiting) == 1 and not self._writing:
@@ -52,11 +59,14 @@ class Recorder:
                 return event
         finally:
             patience.cancel()
-        raise Denied(deny(Code.SPOOL, "This gateway cannot keep its record now, and lets nothing pass without it."))
+        raise _cannot_keep()
 
     def note(self, session: str, kind: str, data: Mapping[str, Any], outcome: str = "success") -> str:
         """For what is over already: kept with what comes next, or in a moment, and nobody waits."""
         event, line = self._line(session, kind, data, outcome)
+        if len(self._lines) >= MOST_WAITING:
+            logger.error("event_lost", session=session, kind=kind, event_id=event)
+            return event
         self._lines.append(line)
         self._write_later()
         return event
@@ -129,6 +139,10 @@ def spool(path: Path, client: httpx.Client) -> Spool:
         return [Receipt.read(one) for one in answer.json()["events"]]
 
     return Spool(path, send, reads=orjson.loads)
+
+
+def _cannot_keep() -> Denied:
+    return Denied(deny(Code.SPOOL, "This gateway cannot keep its record now, and lets nothing pass without it."))
 
 
 def _settle(kept: "asyncio.Future[bool]", done: bool) -> None:
