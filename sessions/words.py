@@ -51,7 +51,7 @@ def of_grant(content: Mapping[str, Any]) -> GrantWords:
         allows=tuple(allowed(content["authorization_details"])),
         duration=span(content["limits"]["duration"]),
         credential_ttl=span(content["limits"]["credential_ttl"]),
-        conditions=tuple(conditions(content.get("conditions", {}))),
+        conditions=(*conditions(content.get("conditions", {})), *deaths(content["authorization_details"])),
         content=content,
     )
 
@@ -66,6 +66,22 @@ def conditions(content: Mapping[str, Any]) -> Iterator[Condition]:
         yield Condition(f"Its sandbox must have withstood all probes within the last {span(days * 86_400)}.")
     if content.get("on_finding") == "kill":
         yield Condition("A leak or an evasion that a gateway finds ends it at once.")
+
+
+def deaths(details: Sequence[Details]) -> Iterator[Condition]:
+    """How each credential dies, and what is left of it."""
+    try:
+        lives = registry.lives_of(details)
+    except CredentialError:
+        # A target that was taken out of the settings must not make old sessions unreadable.
+        return
+    for slot, life in lives:
+        if life.longest_s is None:
+            yield Condition(
+                f"{slot} is long-lived, and does not die with the session. On a kill: {life.dies}.", risky=True
+            )
+        else:
+            yield Condition(f"{slot}: a kill ends it {life.dies}. If nobody is there to end it: {life.left}")
 
 
 def allowed(details: Sequence[Details]) -> list[str]:

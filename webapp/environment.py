@@ -63,8 +63,8 @@ def document(name: str, default: Any = None) -> Any:
         raise ImproperlyConfigured(f"{name} is not JSON: {error}.") from error
 
 
-def mapping(name: str) -> Mapping[str, Any]:
-    value = document(name)
+def mapping(name: str, default: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    value = document(name, default)
     if not isinstance(value, dict):
         raise ImproperlyConfigured(f"{name} must be a JSON object.")
     return value

@@ -114,6 +114,10 @@ OPENBAO_SECRET_ID = env.text("OPENBAO_SECRET_ID")
 OPENBAO_TIMEOUT_S = env.number("OPENBAO_TIMEOUT_S", 5, least=1)
 ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
+# Roles of AWS by the name that grants use: {"arn", "region", "external_id", "chained", "web_identity_token_file"}.
+AWS_ROLES = env.mapping("AWS_ROLES", {})
+AWS_ENDPOINT_URL = env.text("AWS_ENDPOINT_URL", "")
+AWS_TIMEOUT_S = env.number("AWS_TIMEOUT_S", 5, least=1)
 
 # The keys that sign what gateways may pass on (oldest to newest): a list of {"key": base64 of an Ed25519 seed}.
 POLICY_KEYS = env.document("POLICY_KEYS")

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 Details = Mapping[str, Any]
+Json = Mapping[str, Any]
 
 
 class CredentialError(Exception):
@@ -78,6 +79,19 @@ class Step:
     system: str
 
 
+@dataclass(frozen=True)
+class Life:
+    """How long a credential can live, how it dies before that, and what is left of it if nobody is there to end it.
+
+    None for `longest_s`: it does not die by itself.
+    """
+
+    shortest_s: int
+    longest_s: int | None
+    dies: str
+    left: str
+
+
 class Provider(Protocol):
     """A system that mints and revokes.
 
@@ -98,6 +112,10 @@ class Provider(Protocol):
 
     def sentences(self, details: Details) -> Iterator[str]:
         """What one object allows, in plain words for the one who decides."""
+        ...
+
+    def life(self) -> Life:
+        """For the one who decides."""
         ...
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> Minted: ...

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NoReturn
 
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Step
+from sessions.providers.contract import CredentialError, Details, Held, Intent, Life, Step
 from sessions.providers.destinations import FORWARD, INSPECT, TUNNEL, Destination, Network, Unclear, network_of
 from sessions.providers.wording import listed, shown
 
@@ -55,6 +55,11 @@ class Egress:
 
     def sentences(self, details: Details) -> Iterator[str]:
         return sentences(details)
+
+    def life(self) -> Life:
+        return Life(
+            0, None, "at once: gateways cut what is open", "Nothing: a gateway without the control plane shuts."
+        )
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> NoReturn:
         raise CredentialError("An egress rule has no credential.", permanent=True, untouched=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sessions.providers import postgresql
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Minted, Step
+from sessions.providers.contract import CredentialError, Details, Held, Intent, Life, Minted, Step
 from sessions.providers.cutter import Cutter, Target
 from sessions.providers.ending import POLICY_PREFIX, Ending, unreachable
 from sessions.providers.openbao_api import Json, OpenBaoApi
@@ -33,6 +33,10 @@ class OpenBao:
 
     def sentences(self, details: Details) -> Iterator[str]:
         return postgresql.sentences(self._access(details))
+
+    def life(self) -> Life:
+        left = "OpenBao's lease: the database role is dropped when it ends."
+        return Life(60, 86_400, "at once: its log-in is shut and its open sessions are ended", left)
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
         """The token that the credential hangs on is never stored: its accessor, recorded at once, ends it."""

@@ -8,8 +8,11 @@ from django.conf import settings
 
 from audit import canonical
 from sessions.gateways import holds
-from sessions.providers import egress, postgresql, static
-from sessions.providers.contract import CredentialError, Details, Provider
+from sessions.locks import locked
+from sessions.providers import aws_policy, egress, postgresql, static
+from sessions.providers.aws import Aws
+from sessions.providers.aws_api import AwsApi, Role
+from sessions.providers.contract import CredentialError, Details, Life, Provider
 from sessions.providers.cutter import targets_of
 from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
@@ -41,10 +44,23 @@ def _static() -> Provider:
     return static.Static(_api(), holds.passing)
 
 
+def _aws(kind: str, type_: str) -> Callable[[], Provider]:
+    def build() -> Provider:
+        roles = {
+            name: AwsApi(Role.of(entry), settings.AWS_TIMEOUT_S, settings.AWS_ENDPOINT_URL)
+            for name, entry in settings.AWS_ROLES.items()
+        }
+        return Aws(kind, type_, roles, locked)
+
+    return build
+
+
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
     "gateway": Entry((egress.TYPE,), egress.Egress),
     "static": Entry((static.TYPE,), _static, handed_over=False),
+    "aws": Entry((aws_policy.DELIVERED,), _aws("aws", aws_policy.DELIVERED)),
+    "aws-gateway": Entry((aws_policy.INJECTED,), _aws("aws-gateway", aws_policy.INJECTED), handed_over=False),
 }
 KINDS = {each: kind for kind, entry in PROVIDERS.items() for each in entry.types}
 FOR_GATEWAYS = tuple(kind for kind, entry in PROVIDERS.items() if not entry.handed_over)
@@ -94,6 +110,11 @@ def _object_problems(each: object) -> Iterator[str]:
 def sentences_of(authorization_details: Sequence[Details]) -> list[str]:
     """What sound authorization_details allow, in plain words."""
     return [sentence for each in authorization_details for sentence in _provider_of(each).sentences(each)]
+
+
+def lives_of(authorization_details: Sequence[Details]) -> list[tuple[str, Life]]:
+    """How the credential of each slot lives and dies, for the one who decides."""
+    return [(slot, provider(kind).life()) for kind, slot in slots_of(authorization_details)]
 
 
 def slots_of(authorization_details: Sequence[Details]) -> dict[tuple[str, str], list[Details]]:

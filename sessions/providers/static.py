@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Minted, Outcome, Step
+from sessions.providers.contract import CredentialError, Details, Held, Intent, Life, Minted, Outcome, Step
 from sessions.providers.openbao_api import OpenBaoApi
 from sessions.providers.wording import shown
 
@@ -56,6 +56,9 @@ class Static:
                 f"The gateway may add the team's long-lived secret {_name(location)} where a rule says so. "
                 "The agent never gets it; it was not made for this session and lives on after it."
             )
+
+    def life(self) -> Life:
+        return Life(0, None, "gateways cut the session off from it, at once", "The secret, as it was before.")
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> Minted:
         """Reads the newest version, which the handle names."""
