@@ -1,8 +1,10 @@
-"""Handing credentials to a command through what its tools already read: a libpq service file and password file.
+"""Handing credentials to a command through what its tools already read: a libpq service file and password file, and a
+file of AWS's configuration whose `credential_process` prints the newest keys.
 
 They live in memory where there is /dev/shm, in a folder that only this user can enter, and are replaced in one step.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -20,6 +22,11 @@ LOCAL = "127.0.0.1"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # They would win over the files.
 OVERRIDING = frozenset({"PGPASSWORD", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE"})
+OVERRIDING_AWS = frozenset(
+    {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"}
+    | {"AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
+)
+POSTGRESQL, AWS = "postgresql", "aws"
 TOLD = frozenset({"DRAWBRIDGE_URL"})
 
 
@@ -59,17 +66,38 @@ class Handover:
                 self._write()
 
     def _keep(self, credential: Credential) -> None:
-        if credential.type != "postgresql":
+        if credential.type not in (POSTGRESQL, AWS):
             raise RunnerError(f"This runner cannot hand over credentials of the type {credential.type!r}: update it.")
         if credential.slot in self._newest:
             self._before[credential.slot] = self._newest[credential.slot]
         self._newest[credential.slot] = credential
 
     def _write(self) -> None:
-        passwords = [_password_line(self._routed(one)) for one in (*self._newest.values(), *self._before.values())]
+        self._write_postgresql()
+        roles = self._of(AWS)
+        for one in roles:
+            write_private(self.folder / _keys_file(one), _process_answer(one))
+        if roles:
+            profiles = [self._profile(number, one) for number, one in enumerate(roles)]
+            write_private(self._aws_file, "".join(profiles))
+
+    def _of(self, kind: str) -> list[Credential]:
+        return [one for one in self._newest.values() if one.type == kind]
+
+    def _write_postgresql(self) -> None:
+        newest = self._of(POSTGRESQL)
+        older = [one for one in self._before.values() if one.type == POSTGRESQL]
         # The passwords first: a service must never name a user whose password is not there yet.
-        write_private(self._password_file, "".join(passwords))
-        write_private(self._service_file, "".join(_service(self._routed(one)) for one in self._newest.values()))
+        write_private(self._password_file, "".join(_password_line(self._routed(one)) for one in (*newest, *older)))
+        write_private(self._service_file, "".join(_service(self._routed(one)) for one in newest))
+
+    def _profile(self, number: int, credential: Credential) -> str:
+        """The first one is the default. SDKs run the process again before its answer expires."""
+        name = service_name(credential)
+        keys = (self.seen_at or self.folder) / _keys_file(credential)
+        lines = [f"region = {_one_line(credential.secret['region'])}", f"credential_process = /bin/cat {keys}", "", ""]
+        heads = [f"[profile {_one_line(name)}]", *(["[default]"] if number == 0 else [])]
+        return "".join("\n".join([head, *lines]) for head in heads)
 
     def _routed(self, credential: Credential) -> Credential:
         secret = credential.secret
@@ -81,24 +109,33 @@ class Handover:
         kept = {
             name: value
             for name, value in base.items()
-            if name not in OVERRIDING and (name in TOLD or not name.startswith("DRAWBRIDGE_"))
+            if name not in self._overriding and (name in TOLD or not name.startswith("DRAWBRIDGE_"))
         }
         return {**kept, **self.variables(), "DRAWBRIDGE_SESSION_ID": session_id}
 
+    @property
+    def _overriding(self) -> frozenset[str]:
+        return OVERRIDING | OVERRIDING_AWS if self._of(AWS) else OVERRIDING
+
     def variables(self) -> dict[str, str]:
         """Where the credentials are, for the tools that use them."""
-        if not self._newest:
-            return {}
         folder = self.seen_at or self.folder
-        return {
-            "PGSERVICEFILE": str(folder / self._service_file.name),
-            "PGPASSFILE": str(folder / self._password_file.name),
-            "PGSERVICE": service_name(next(iter(self._newest.values()))),
-        }
+        found: dict[str, str] = {}
+        if databases := self._of(POSTGRESQL):
+            found["PGSERVICEFILE"] = str(folder / self._service_file.name)
+            found["PGPASSFILE"] = str(folder / self._password_file.name)
+            found["PGSERVICE"] = service_name(databases[0])
+        if self._of(AWS):
+            found["AWS_CONFIG_FILE"] = str(folder / self._aws_file.name)
+        return found
 
     @property
     def _service_file(self) -> Path:
         return self.folder / "pg_service.conf"
+
+    @property
+    def _aws_file(self) -> Path:
+        return self.folder / "aws_config"
 
     @property
     def _password_file(self) -> Path:
@@ -108,6 +145,23 @@ class Handover:
 def service_name(credential: Credential) -> str:
     """The last part of the slot: `postgresql:warehouse` is the service `warehouse`."""
     return credential.slot.rpartition(":")[2]
+
+
+def _keys_file(credential: Credential) -> str:
+    return f"aws_{service_name(credential)}.json"
+
+
+def _process_answer(credential: Credential) -> str:
+    """What AWS's SDKs read from a `credential_process`."""
+    secret = credential.secret
+    keys = {
+        "Version": 1,
+        "AccessKeyId": secret["access_key_id"],
+        "SecretAccessKey": secret["secret_access_key"],
+        "SessionToken": secret["session_token"],
+        "Expiration": credential.expires_at.isoformat(),
+    }
+    return json.dumps(keys)
 
 
 def _service(credential: Credential) -> str:

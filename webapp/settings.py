@@ -169,6 +169,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sessions.tasks.sweep", "schedule": 1.0, "options": {"expires": 2.0}},
     "exports": {"task": "sessions.export_tasks.tidy", "schedule": 60.0, "options": {"expires": 50.0}},
     "siem": {"task": "audit.siem_tasks.deliver", "schedule": 5.0, "options": {"expires": 5.0}},
+    "tidy-aws": {"task": "sessions.tasks.tidy_aws", "schedule": crontab(minute="*/20"), "options": {"expires": 1000}},
     "archive": {"task": "audit.tasks.archive_segments", "schedule": crontab(minute=7), "options": {"expires": 3000}},
     "archive-check": {
         "task": "audit.tasks.check_archive",

@@ -1,9 +1,12 @@
 """The service file and the password file: what libpq reads from them."""
 
+import os
 import stat
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from runner.errors import RunnerError
@@ -84,11 +87,58 @@ def test_a_line_end_in_a_secret_is_refused() -> None:
 
 
 def test_a_type_that_the_runner_does_not_know_is_refused() -> None:
-    unknown = Credential("id", "aws:x", 1, "aws", datetime.now(UTC), {})
+    unknown = Credential("id", "aws:x", 1, "kerberos", datetime.now(UTC), {})
 
-    with Handover() as handover, pytest.raises(RunnerError, match="aws"):
+    with Handover() as handover, pytest.raises(RunnerError, match="kerberos"):
         handover.take([unknown])
 
 
 def test_a_secret_does_not_show_in_a_repr() -> None:
     assert "hidden" not in repr(credential(password="hidden"))
+
+
+KEYS = {"access_key_id": "ASIA1", "secret_access_key": "s", "session_token": "t", "region": "eu-central-1"}
+
+
+def role(slot: str = "aws:reports", minutes: int = 15, **changed: str) -> Credential:
+    expires_at = datetime.now(UTC) + timedelta(minutes=minutes)
+    return Credential("id", slot, 1, "aws", expires_at, {**KEYS, **changed})
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handover], None]:
+    """Gives this process the environment of a command."""
+
+    def tell(handover: Handover) -> None:
+        before = {"PATH": os.environ["PATH"], "AWS_ACCESS_KEY_ID": "somebody else's", "AWS_PROFILE": "theirs"}
+        environment = handover.environment(before, "session")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+
+    return tell
+
+
+def test_boto3_finds_the_keys_of_a_role_and_those_that_come_after_them(told: Callable[[Handover], None]) -> None:
+    with Handover() as handover:
+        handover.take([role(minutes=5)])
+        told(handover)
+        session = boto3.Session()
+        found = session.get_credentials()
+        assert found is not None
+        assert found.get_frozen_credentials()[:3] == ("ASIA1", "s", "t")
+        assert session.region_name == "eu-central-1"
+        # What is about to expire is asked for again.
+        handover.take([role(access_key_id="ASIA2")])
+        assert found.get_frozen_credentials().access_key == "ASIA2"
+
+
+def test_each_role_is_a_profile_and_the_first_is_the_default(told: Callable[[Handover], None]) -> None:
+    with Handover() as handover:
+        handover.take([role(), role("aws:other", access_key_id="ASIA9")])
+        told(handover)
+        names = {name: boto3.Session(profile_name=name).get_credentials() for name in ("default", "reports", "other")}
+        keys = {name: found.access_key for name, found in names.items() if found is not None}
+        assert keys == {"default": "ASIA1", "reports": "ASIA1", "other": "ASIA9"}
+        assert "PGSERVICE" not in handover.environment({}, "session")
