@@ -191,10 +191,14 @@ def groups(columns: int, most: int) -> Sequence[tuple[int, int]]:
 EXTENT = "SELECT min(bucket), max(bucket) FROM audit_density WHERE stream = %s"
 # A finding is a kind of its own; of all others the group is enough, however many kinds an agent makes up.
 KIND_OF = "CASE kind WHEN 'session.finding' THEN kind ELSE split_part(kind, '.', 1) END"
-IN_COLUMN = "floor(extract(epoch FROM bucket - %(since)s) / %(width)s)::integer"
+IN_COLUMN = "floor(extract(epoch FROM bucket - %(since)s)::float8 / %(width)s::float8)::integer"
+# A day has a hundred thousand rows: the group of a kind is made out after they were counted together.
 COUNTS = """
-SELECT KIND_OF AS kind_of, IN_COLUMN AS in_column, sum(events)::bigint, sum(refused)::bigint
-FROM audit_density WHERE stream = %(stream)s AND bucket >= %(since)s AND bucket < %(until)s GROUP BY 1, 2
+SELECT KIND_OF AS kind_of, in_column, sum(events)::bigint, sum(refused)::bigint
+FROM (
+    SELECT kind, IN_COLUMN AS in_column, sum(events) AS events, sum(refused) AS refused
+    FROM audit_density WHERE stream = %(stream)s AND bucket >= %(since)s AND bucket < %(until)s GROUP BY 1, 2
+) AS counted GROUP BY 1, 2
 """.replace("KIND_OF", KIND_OF).replace("IN_COLUMN", IN_COLUMN)
 # One row for each stream: ten thousand rows would take longer to fetch than to count.
 STRIPS = """

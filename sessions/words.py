@@ -123,6 +123,8 @@ def elapsed(length: timedelta) -> str:
 
 def plain(text: str) -> str:
     """Somebody else's text with nothing in it that hides or reorders: such characters are shown as U+FFFD."""
+    if text.isprintable():  # none of UNSEEN is
+        return text
     return "".join(
         "\ufffd" if unicodedata.category(character) in UNSEEN and character not in "\n\t" else character
         for character in text

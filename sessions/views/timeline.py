@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.template.loader import get_template, render_to_string
 from django.urls import reverse
 from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from audit import chart, timeline
 from audit.event import OUTCOMES
@@ -129,18 +131,25 @@ def _drawn(
     lane: chart.Lane, row: int, most: int, spans: Sequence[tuple[int, int, datetime, datetime]]
 ) -> dict[str, Any]:
     """Bars are as high as the logarithm of what they count: one event among thousands must be seen."""
-    top, room = row * LANE_HEIGHT, LANE_HEIGHT - 4
+    top = row * LANE_HEIGHT
+    height = cache(partial(chart.height, most=most, room=LANE_HEIGHT - 4))
     bars = []
     for column, cell in enumerate(lane.cells):
         if cell.events:
-            high, refused = chart.height(cell.events, most, room), chart.height(cell.refused, most, room)
             x, foot = column * COLUMN_WIDTH + 1, top + LANE_HEIGHT - 2
-            bars.append({"x": x, "y": foot - high, "height": high, "refused": refused, "refused_y": foot - refused})
+            bars.append(_bar("bar", x, foot, height(cell.events)))
+            if cell.refused:
+                bars.append(_bar("bar is-refused", x, foot, height(cell.refused)))
     counts = [
         (sum(cell.events for cell in lane.cells[first:end]), sum(cell.refused for cell in lane.cells[first:end]))
         for first, end, *_ in spans
     ]
-    return {"name": lane.name, "lane": lane, "top": top, "bars": bars, "counts": counts}
+    return {"name": lane.name, "lane": lane, "top": top, "bars": SafeString("".join(bars)), "counts": counts}
+
+
+def _bar(style: str, x: int, foot: int, height: float) -> str:
+    """Numbers and our own words: nothing to escape. A chart has hundreds, which a template would take long over."""
+    return f'<rect class="{style}" x="{x}" y="{foot - height}" width="8" height="{height}"></rect>'
 
 
 def _chips(stream: uuid.UUID, filters: Filters, names: Mapping[str, str]) -> list[Chip]:
