@@ -116,6 +116,9 @@ ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
 # Roles of AWS by the name that grants use: {"arn", "region", "external_id", "chained", "web_identity_token_file"}.
 AWS_ROLES = env.mapping("AWS_ROLES", {})
+# GitHub Apps by the owner of their repositories: {"app_id", "installation_id", "private_key_file", "api"}.
+GITHUB_APPS = env.mapping("GITHUB_APPS", {})
+GITHUB_TIMEOUT_S = env.number("GITHUB_TIMEOUT_S", 5, least=1)
 AWS_ENDPOINT_URL = env.text("AWS_ENDPOINT_URL", "")
 AWS_TIMEOUT_S = env.number("AWS_TIMEOUT_S", 5, least=1)
 

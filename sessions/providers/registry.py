@@ -9,11 +9,12 @@ from django.conf import settings
 from audit import canonical
 from sessions.gateways import holds
 from sessions.locks import locked
-from sessions.providers import aws_policy, egress, postgresql, static
+from sessions.providers import aws_policy, egress, github_words, postgresql, static
 from sessions.providers.aws import Aws
 from sessions.providers.aws_api import AwsApi, Role
 from sessions.providers.contract import CredentialError, Details, Life, Provider
 from sessions.providers.cutter import targets_of
+from sessions.providers.github import App, GitHub, GitHubApi
 from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
 
@@ -55,10 +56,22 @@ def _aws(kind: str, type_: str) -> Callable[[], Provider]:
     return build
 
 
+def _github(kind: str) -> Callable[[], Provider]:
+    def build() -> Provider:
+        apps = {
+            owner: GitHubApi(App.of(entry), settings.GITHUB_TIMEOUT_S) for owner, entry in settings.GITHUB_APPS.items()
+        }
+        return GitHub(kind, apps)
+
+    return build
+
+
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
     "gateway": Entry((egress.TYPE,), egress.Egress),
     "static": Entry((static.TYPE,), _static, handed_over=False),
+    "github": Entry((github_words.DELIVERED,), _github("github")),
+    "github-gateway": Entry((github_words.INJECTED,), _github("github-gateway"), handed_over=False),
     "aws": Entry((aws_policy.DELIVERED,), _aws("aws", aws_policy.DELIVERED)),
     "aws-gateway": Entry((aws_policy.INJECTED,), _aws("aws-gateway", aws_policy.INJECTED), handed_over=False),
 }

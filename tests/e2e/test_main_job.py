@@ -32,7 +32,7 @@ def test_lead_approves_watches_kills_and_sees_the_proof(server: Served, lead: Pa
 
     timeline = lead.locator("#timeline")
     expect(timeline).to_contain_text("killed", timeout=PATIENCE_MS)
-    expect(timeline).to_contain_text("terminating connection due to administrator command", timeout=PATIENCE_MS)
+    expect(timeline).to_contain_text("passes nothing more for the session", timeout=PATIENCE_MS)
     expect(timeline).to_contain_text("password authentication failed", timeout=PATIENCE_MS)
     assert lead.evaluate("window.notReloaded")
 
