@@ -1,5 +1,5 @@
-"""Handing credentials to a command through what its tools already read: a libpq service file and password file, and a
-file of AWS's configuration whose `credential_process` prints the newest keys.
+"""Handing credentials to a command through what its tools already read: a libpq service file and password file, a file
+of AWS's configuration whose `credential_process` prints the newest keys, a helper for git that prints the newest token.
 
 They live in memory where there is /dev/shm, in a folder that only this user can enter, and are replaced in one step.
 """
@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,8 @@ OVERRIDING_AWS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"}
     | {"AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
 )
-POSTGRESQL, AWS = "postgresql", "aws"
+POSTGRESQL, AWS, GITHUB = "postgresql", "aws", "github"
+GIT_HOST = "https://github.com"
 TOLD = frozenset({"DRAWBRIDGE_URL"})
 
 
@@ -66,7 +67,7 @@ class Handover:
                 self._write()
 
     def _keep(self, credential: Credential) -> None:
-        if credential.type not in (POSTGRESQL, AWS):
+        if credential.type not in (POSTGRESQL, AWS, GITHUB):
             raise RunnerError(f"This runner cannot hand over credentials of the type {credential.type!r}: update it.")
         if credential.slot in self._newest:
             self._before[credential.slot] = self._newest[credential.slot]
@@ -74,6 +75,8 @@ class Handover:
 
     def _write(self) -> None:
         self._write_postgresql()
+        for one in self._of(GITHUB):
+            write_private(self.folder / _token_file(one), _one_line(one.secret["token"]) + "\n")
         roles = self._of(AWS)
         for one in roles:
             write_private(self.folder / _keys_file(one), _process_answer(one))
@@ -127,7 +130,7 @@ class Handover:
             found["PGSERVICE"] = service_name(databases[0])
         if self._of(AWS):
             found["AWS_CONFIG_FILE"] = str(folder / self._aws_file.name)
-        return found
+        return found | _git_configuration([(service_name(one), folder / _token_file(one)) for one in self._of(GITHUB)])
 
     @property
     def _service_file(self) -> Path:
@@ -145,6 +148,25 @@ class Handover:
 def service_name(credential: Credential) -> str:
     """The last part of the slot: `postgresql:warehouse` is the service `warehouse`."""
     return credential.slot.rpartition(":")[2]
+
+
+def _token_file(credential: Credential) -> str:
+    return f"github_{service_name(credential)}.token"
+
+
+def _git_configuration(tokens: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    """gitcredentials(7): a helper for each owner, out of the environment (git-config(1), GIT_CONFIG_COUNT)."""
+    if not tokens:
+        return {}
+    entries = [(f"credential.{GIT_HOST}.useHttpPath", "true")]
+    for owner, path in tokens:
+        helper = f'!f() {{ test "$1" = get && echo username=x-access-token && echo "password=$(cat {path})"; }}; f'
+        entries.append((f"credential.{GIT_HOST}/{owner}.helper", helper))
+    numbered = enumerate(entries)
+    names = {
+        f"GIT_CONFIG_{what}_{at}": entry[place] for at, entry in numbered for place, what in enumerate(("KEY", "VALUE"))
+    }
+    return {"GIT_CONFIG_COUNT": str(len(entries)), "GIT_TERMINAL_PROMPT": "0", **names}
 
 
 def _keys_file(credential: Credential) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import stat
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -142,3 +144,28 @@ def test_each_role_is_a_profile_and_the_first_is_the_default(told: Callable[[Han
         keys = {name: found.access_key for name, found in names.items() if found is not None}
         assert keys == {"default": "ASIA1", "reports": "ASIA1", "other": "ASIA9"}
         assert "PGSERVICE" not in handover.environment({}, "session")
+
+
+def token(owner: str, value: str) -> Credential:
+    secret = {"token": value, "owner": owner}
+    return Credential("id", f"github:{owner}", 1, "github", datetime.now(UTC) + timedelta(hours=1), secret)
+
+
+def filled(environment: Mapping[str, str], path: str) -> str:
+    """The password that git would use."""
+    asked = f"protocol=https\nhost=github.com\npath={path}\n\n"
+    ran = subprocess.run(["git", "credential", "fill"], input=asked, env=environment, capture_output=True, text=True)
+    return dict(line.partition("=")[::2] for line in ran.stdout.splitlines()).get("password", "")
+
+
+def test_git_uses_the_newest_token_of_the_owner(tmp_path: Path) -> None:
+    with Handover() as handover:
+        handover.take([token("acme", "ghs_one"), token("other", "ghs_two")])
+        before = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_ASKPASS": "true"}
+        environment = handover.environment(before, "session")
+        assert filled(environment, "acme/shop.git") == "ghs_one"
+        assert filled(environment, "other/site.git") == "ghs_two"
+        assert filled(environment, "acme-evil/shop.git") == ""
+        handover.take([token("acme", "ghs_three")])
+        assert filled(environment, "acme/shop.git") == "ghs_three"
+        assert "ghs_" not in str(environment)
