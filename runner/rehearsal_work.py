@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 dice = random.SystemRandom()
-AGAIN_S, PATIENCE_S = 1.0, 30.0
+AGAIN_S, PATIENCE_S, LOOK_EVERY_S = 1.0, 30.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,10 @@ def use(connection: "psycopg.Connection[Any]") -> None:
     """One statement after another; returns when there is a newer credential."""
     handed_over = service()
     while service() == handed_over:
-        run(connection, dice.choice(OUT_OF_SCOPE if dice.random() < STRAYS else WORK))
-        time.sleep(dice.uniform(0.5, 2.0))
+        until = time.monotonic() + LOOK_EVERY_S
+        while time.monotonic() < until:
+            run(connection, dice.choice(OUT_OF_SCOPE if dice.random() < STRAYS else WORK))
+            time.sleep(dice.uniform(0.5, 2.0))
 
 
 def service() -> str:

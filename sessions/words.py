@@ -77,11 +77,10 @@ def deaths(details: Sequence[Details]) -> Iterator[Condition]:
         return
     for slot, life in lives:
         if life.longest_s is None:
-            yield Condition(
-                f"{slot} is long-lived, and does not die with the session. On a kill: {life.dies}.", risky=True
-            )
+            kept = f"{slot} is long-lived. A kill keeps the session from it {life.dies}. {life.left}"
+            yield Condition(kept, risky=True)
         else:
-            yield Condition(f"{slot}: a kill ends it {life.dies}. If nobody is there to end it: {life.left}")
+            yield Condition(f"{slot}: a kill ends it {life.dies}. If nobody kills it: {life.left}")
 
 
 def allowed(details: Sequence[Details]) -> list[str]:

@@ -38,8 +38,12 @@ class Aws:
 
     def life(self) -> Life:
         longest = max((_longest(api) for api in self._roles.values()), default=CHAINED_S)
-        left = "A deny on the role, until the session would have ended by itself."
-        return Life(SHORTEST_S, longest, "within minutes, by a deny on the role; AWS cannot take a session back", left)
+        return Life(
+            SHORTEST_S,
+            longest,
+            "within minutes, by a deny on its role",
+            f"it dies by itself, after {longest // 3_600} h at most.",
+        )
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
         api = self._api(intent.details)

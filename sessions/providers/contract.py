@@ -81,7 +81,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Life:
-    """How long a credential can live, how it dies before that, and what is left of it if nobody is there to end it.
+    """How long a credential can live, how a kill ends it ("at once"), and what becomes of it if nobody is there to.
 
     None for `longest_s`: it does not die by itself.
     """

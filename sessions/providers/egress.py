@@ -57,9 +57,7 @@ class Egress:
         return sentences(details)
 
     def life(self) -> Life:
-        return Life(
-            0, None, "at once: gateways cut what is open", "Nothing: a gateway without the control plane shuts."
-        )
+        return Life(0, None, "at once", "Gateways shut by themselves.")
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> NoReturn:
         raise CredentialError("An egress rule has no credential.", permanent=True, untouched=True)

@@ -102,8 +102,7 @@ class GitHub:
         return github_words.sentences(details)
 
     def life(self) -> Life:
-        left = "The token, until its hour is over: GitHub takes it back from nobody but who shows it."
-        return Life(HOUR_S, HOUR_S, "at once: GitHub takes the token back", left)
+        return Life(HOUR_S, HOUR_S, "at once", "it dies by itself, after an hour.")
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
         """Raises where GitHub gave more or less than was approved: that token is revoked first."""

@@ -35,8 +35,7 @@ class OpenBao:
         return postgresql.sentences(self._access(details))
 
     def life(self) -> Life:
-        left = "OpenBao's lease: the database role is dropped when it ends."
-        return Life(60, 86_400, "at once: its log-in is shut and its open sessions are ended", left)
+        return Life(60, 86_400, "at once", "its lease ends it.")
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
         """The token that the credential hangs on is never stored: its accessor, recorded at once, ends it."""

@@ -58,7 +58,7 @@ class Static:
             )
 
     def life(self) -> Life:
-        return Life(0, None, "gateways cut the session off from it, at once", "The secret, as it was before.")
+        return Life(0, None, "at once", "The secret lives on.")
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> Minted:
         """Reads the newest version, which the handle names."""

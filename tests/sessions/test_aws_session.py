@@ -65,7 +65,7 @@ def test_the_lead_reads_how_it_dies(world: factories.World) -> None:
     session = world.request().agent_session
     grant = session.grants.get().content
     texts = [one.text for one in words.of_grant(grant).conditions]
-    assert any(text.startswith("aws:reports: a kill ends it within minutes, by a deny on the role") for text in texts)
+    assert any(text.startswith("aws:reports: a kill ends it within minutes, by a deny on its role.") for text in texts)
     assert any("s3:GetObject on arn:aws:s3:::reports/*" in text for text in words.of_grant(grant).allows)
 
 

@@ -42,6 +42,9 @@ def test_version_that_does_not_say_demands_a_sandbox(world):
     assert version.conditions == {"sandbox": "required", "on_finding": "note", "verified_within_days": None}
 
 
+DIES = "postgresql:warehouse: a kill ends it at once. If nobody kills it: its lease ends it."
+
+
 def test_grant_holds_the_conditions_that_were_approved(db):
     content = factories.world(STRICT).request().agent_session.grant.content
     assert content["conditions"] == {"sandbox": "required", "on_finding": "kill", "verified_within_days": 7}
@@ -49,13 +52,14 @@ def test_grant_holds_the_conditions_that_were_approved(db):
         "It runs inside a sandbox only.",
         "Its sandbox must have withstood all probes within the last 7 days.",
         "A leak or an evasion that a gateway finds ends it at once.",
+        DIES,
     ]
 
 
 def test_grant_of_before_there_were_conditions_is_still_read(world):
     content = world.request().agent_session.grant.content
     del content["conditions"]
-    assert words.of_grant(content).conditions == ()
+    assert [one.text for one in words.of_grant(content).conditions] == [DIES]
 
 
 @pytest.mark.parametrize("path", ["inbox", "session", "profile"])
