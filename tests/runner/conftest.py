@@ -14,6 +14,7 @@ import pytest
 
 from sessions.models import AgentSession
 from tests import factories
+from tests.gateway.bed.far_end import FarEnd
 from tests.serving import REPOSITORY, approve, server
 from tests.waiting import becomes
 
@@ -97,3 +98,10 @@ def eventually() -> Callable[[Callable[[], bool]], bool]:
     """Whether something becomes so within twenty seconds."""
 
     return partial(becomes, within_s=20)
+
+
+@pytest.fixture
+def far_end() -> Iterator[FarEnd]:
+    far = FarEnd()
+    yield far
+    far.close()

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import threading
 import zipfile
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,8 +45,9 @@ class Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         return body
 
+    @abstractmethod
     def answer(self, body: bytes) -> None:
-        raise NotImplementedError
+        """Answers the request whose body this is."""
 
     def say(self, status: int, body: bytes, kind: str = "application/octet-stream", **headers: str) -> None:
         self.send_response(status)

@@ -26,13 +26,6 @@ exit 1
 
 
 @pytest.fixture
-def far_end() -> Iterator[FarEnd]:
-    far = FarEnd()
-    yield far
-    far.close()
-
-
-@pytest.fixture
 def world(committed: None, far_end: FarEnd) -> factories.World:
     there = {"type": "egress", "locations": [f"http://api.example:{far_end.port}/ok/"], "actions": ["GET"]}
     details = [{**there, "network": "127.0.0.0/8"}]

@@ -18,13 +18,6 @@ from tests.waiting import eventually
 
 
 @pytest.fixture
-def far_end() -> Iterator[FarEnd]:
-    far = FarEnd()
-    yield far
-    far.close()
-
-
-@pytest.fixture
 def world(committed: None, far_end: FarEnd, stack_environment: dict[str, str]) -> factories.World:
     target = json.loads(Path(stack_environment["TARGETS_FILE"]).read_text())["warehouse"]
     web = {

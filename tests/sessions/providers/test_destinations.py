@@ -13,7 +13,7 @@ from sessions.providers.destinations import Destination, Unclear, network_of
         ("http://index.corp.example/simple/", "http", "index.corp.example", 80, "/simple/", "inspect"),
         ("https://*.example.com/", "https", "*.example.com", 443, "/", "inspect"),
         ("https://xn--mnchen-3ya.example/", "https", "xn--mnchen-3ya.example", 443, "/", "inspect"),
-        ("tls://registry.npmjs.org", "tls", "registry.npmjs.org", 443, None, "tunnel"),
+        ("tls://packages.example.org", "tls", "packages.example.org", 443, None, "tunnel"),
         ("tcp://db.corp.example:5432", "tcp", "db.corp.example", 5432, None, "forward"),
         ("tcp://10.0.0.7:22", "tcp", "10.0.0.7", 22, None, "forward"),
         ("tcp://[fd12::7]:22", "tcp", "fd12::7", 22, None, "forward"),

@@ -6,7 +6,7 @@ from sessions.providers import egress, registry
 from sessions.providers.contract import CredentialError, Held, Intent
 from tests.factories import GITHUB, TO_DATABASE, TO_GITHUB
 
-TUNNEL = {"type": "egress", "locations": ["tls://registry.npmjs.org"], "actions": ["tunnel"]}
+TUNNEL = {"type": "egress", "locations": ["tls://packages.example.org"], "actions": ["tunnel"]}
 
 
 def problems(base, **changed):
@@ -125,7 +125,7 @@ def test_two_forwards_on_one_port_are_refused():
                 "what is inside is not seen (internal service in 10.20.0.0/16)."
             ],
         ),
-        (TUNNEL, ["May open a tunnel to registry.npmjs.org:443: what is inside is not seen."]),
+        (TUNNEL, ["May open a tunnel to packages.example.org:443: what is inside is not seen."]),
         (
             {"type": "egress", "locations": ["https://*.example.com/x", "http://b.example/"], "actions": ["*"]},
             [
