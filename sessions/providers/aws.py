@@ -36,7 +36,7 @@ class Aws:
     def sentences(self, details: Details) -> Iterator[str]:
         return aws_policy.sentences(details, {name: api.role.arn for name, api in self._roles.items()})
 
-    def life(self) -> Life:
+    def life(self, details: Sequence[Details]) -> Life:
         longest = max((_longest(api) for api in self._roles.values()), default=CHAINED_S)
         return Life(
             SHORTEST_S,

@@ -114,8 +114,8 @@ class Provider(Protocol):
         """What one object allows, in plain words for the one who decides."""
         ...
 
-    def life(self) -> Life:
-        """For the one who decides."""
+    def life(self, details: Sequence[Details]) -> Life:
+        """Of the credential that serves these objects: for the one who decides."""
         ...
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> Minted: ...

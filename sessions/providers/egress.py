@@ -56,7 +56,7 @@ class Egress:
     def sentences(self, details: Details) -> Iterator[str]:
         return sentences(details)
 
-    def life(self) -> Life:
+    def life(self, details: Sequence[Details]) -> Life:
         return Life(0, None, "at once", "Gateways shut by themselves.")
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> NoReturn:

@@ -101,7 +101,7 @@ class GitHub:
     def sentences(self, details: Details) -> Iterator[str]:
         return github_words.sentences(details)
 
-    def life(self) -> Life:
+    def life(self, details: Sequence[Details]) -> Life:
         return Life(HOUR_S, HOUR_S, "at once", "it dies by itself, after an hour.")
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:

@@ -34,7 +34,7 @@ class OpenBao:
     def sentences(self, details: Details) -> Iterator[str]:
         return postgresql.sentences(self._access(details))
 
-    def life(self) -> Life:
+    def life(self, details: Sequence[Details]) -> Life:
         return Life(60, 86_400, "at once", "its lease ends it.")
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:

@@ -9,7 +9,7 @@ from django.conf import settings
 from audit import canonical
 from sessions.gateways import holds
 from sessions.locks import locked
-from sessions.providers import aws_policy, egress, github_words, postgresql, static
+from sessions.providers import aws_policy, egress, github_words, oauth, postgresql, static
 from sessions.providers.aws import Aws
 from sessions.providers.aws_api import AwsApi, Role
 from sessions.providers.contract import CredentialError, Details, Life, Provider
@@ -66,12 +66,18 @@ def _github(kind: str) -> Callable[[], Provider]:
     return build
 
 
+def _oauth() -> Provider:
+    entries = settings.OAUTH_SERVERS.items()
+    return oauth.OAuth({name: oauth.OAuthApi(oauth.Server.of(one), settings.OAUTH_TIMEOUT_S) for name, one in entries})
+
+
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
     "gateway": Entry((egress.TYPE,), egress.Egress),
     "static": Entry((static.TYPE,), _static, handed_over=False),
     "github": Entry((github_words.DELIVERED,), _github("github")),
     "github-gateway": Entry((github_words.INJECTED,), _github("github-gateway"), handed_over=False),
+    "oauth": Entry((oauth.TYPE,), _oauth, handed_over=False),
     "aws": Entry((aws_policy.DELIVERED,), _aws("aws", aws_policy.DELIVERED)),
     "aws-gateway": Entry((aws_policy.INJECTED,), _aws("aws-gateway", aws_policy.INJECTED), handed_over=False),
 }
@@ -127,7 +133,8 @@ def sentences_of(authorization_details: Sequence[Details]) -> list[str]:
 
 def lives_of(authorization_details: Sequence[Details]) -> list[tuple[str, Life]]:
     """How the credential of each slot lives and dies, for the one who decides."""
-    return [(slot, provider(kind).life()) for kind, slot in slots_of(authorization_details)]
+    slots = slots_of(authorization_details).items()
+    return [(slot, provider(kind).life(details)) for (kind, slot), details in slots]
 
 
 def slots_of(authorization_details: Sequence[Details]) -> dict[tuple[str, str], list[Details]]:

@@ -57,7 +57,7 @@ class Static:
                 "The agent never gets it; it was not made for this session and lives on after it."
             )
 
-    def life(self) -> Life:
+    def life(self, details: Sequence[Details]) -> Life:
         return Life(0, None, "at once", "The secret lives on.")
 
     def mint(self, intent: Intent, record: Callable[[Mapping[str, Any]], None]) -> Minted:

@@ -61,14 +61,17 @@ def test_anything_but_a_short_list_is_refused(untrusted):
         (None, "it is not a JSON object."),
         ([], "it is not a JSON object."),
         ({1: 2}, "it is not a JSON object."),
-        ({}, "its type must be one of: postgresql, egress, secret, github, github-injected, aws, aws-injected."),
+        (
+            {},
+            "its type must be one of: postgresql, egress, secret, github, github-injected, oauth2, aws, aws-injected.",
+        ),
         (
             {"type": "root"},
-            "its type must be one of: postgresql, egress, secret, github, github-injected, aws, aws-injected.",
+            "its type must be one of: postgresql, egress, secret, github, github-injected, oauth2, aws, aws-injected.",
         ),
         (
             {"type": ["postgresql"]},
-            "its type must be one of: postgresql, egress, secret, github, github-injected, aws, aws-injected.",
+            "its type must be one of: postgresql, egress, secret, github, github-injected, oauth2, aws, aws-injected.",
         ),
         (sound(actions=["fly"]), "'fly' is not an action: use read, write, delete."),
     ],
