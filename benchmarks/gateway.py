@@ -70,7 +70,7 @@ class Bench:
     def begin(self) -> Session:
         near = {"network": "127.0.0.0/8"}
         inject = {"slot": "secret:bench", "as": "bearer"}
-        rules = [documents.tunnel(id="1", host=BLIND, port=port, **near) for port in self.ports.values()]
+        rules = [documents.tunnel(id=f"1.{port}", host=BLIND, port=port, **near) for port in self.ports.values()]
         web = self.ports["web"]
         rules.append(documents.rule(id="2", host=HOST, port=web, path="/", methods=None, inject=inject, **near))
         return self.plane.begin(*rules, lives_s=7200, secrets={"secret:bench": {"type": "secret", "value": SECRET}})
