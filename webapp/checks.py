@@ -3,12 +3,17 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+
+from sessions.providers.aws_api import Role
+from sessions.providers.github import App
+from sessions.providers.oauth import Server
 
 SHORTEST_SECRET_KEY = 32
 ENVELOPE_KEY_BYTES = 32
@@ -65,6 +70,29 @@ def policy_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     """drawbridge.E006: there is a key to sign policies with, and each is an Ed25519 seed."""
     hint = 'POLICY_KEYS is a JSON list, oldest to newest, of {"key": base64 of 32 random bytes}.'
     return [Error(problem, hint=hint, id="drawbridge.E006") for problem in _policy_problems(settings.POLICY_KEYS)]
+
+
+@register()
+def providers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """drawbridge.E007: what is said of AWS, GitHub and OAuth can be understood."""
+    kinds: tuple[tuple[str, type], ...] = (("AWS_ROLES", Role), ("GITHUB_APPS", App), ("OAUTH_SERVERS", Server))
+    return [
+        Error(f"{setting}: {problem}", hint="See docs/providers.md.", id="drawbridge.E007")
+        for setting, kind in kinds
+        for problem in _entry_problems(getattr(settings, setting), kind)
+    ]
+
+
+def _entry_problems(entries: Mapping[str, Any], kind: type) -> Iterator[str]:
+    known = {each.name: each.default is MISSING for each in fields(kind)}
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            yield f"{name!r} is no JSON object."
+            continue
+        for unknown in sorted(set(entry) - set(known)):
+            yield f"{name!r} has no field {unknown!r}."
+        for missing in (each for each, needed in known.items() if needed and each not in entry):
+            yield f"{name!r} lacks the field {missing!r}."
 
 
 def _policy_problems(keys: Any) -> Iterator[str]:

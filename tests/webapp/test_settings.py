@@ -99,3 +99,23 @@ def test_the_start_fails_with_the_sentence() -> None:
     )
     assert ended.returncode != 0
     assert "SECRET_KEY is not set" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "entry", "said"),
+    [
+        ("AWS_ROLES", "arn:aws:iam::1:role/x", "AWS_ROLES: 'x' is no JSON object."),
+        ("AWS_ROLES", {"arn": "a"}, "AWS_ROLES: 'x' lacks the field 'region'."),
+        ("AWS_ROLES", {"arn": "a", "region": "r", "role": "x"}, "AWS_ROLES: 'x' has no field 'role'."),
+        ("GITHUB_APPS", {"app_id": "1", "installation_id": 2}, "GITHUB_APPS: 'x' lacks the field 'private_key_file'."),
+        ("OAUTH_SERVERS", {}, "OAUTH_SERVERS: 'x' lacks the field 'token_url'."),
+    ],
+)
+def test_what_is_wrong_with_a_provider_is_said_at_the_start(settings, setting, entry, said) -> None:  # type: ignore[no-untyped-def]
+    setattr(settings, setting, {"x": entry})
+    assert said in [message.msg for message in checks.providers(None)]
+
+
+def test_providers_that_are_not_there_are_no_problem(settings) -> None:  # type: ignore[no-untyped-def]
+    settings.AWS_ROLES = {"x": {"arn": "a", "region": "r"}}
+    assert checks.providers(None) == []
