@@ -90,7 +90,7 @@ def _described(rule: Rule) -> dict[str, object]:
 async def _socket(gate: Gate, live: Live, serve: Serve) -> Opened:
     """A unix socket whose connections are signed in. Its name cannot be guessed, and it is gone with the connection."""
     assert gate.sockets is not None
-    path = gate.sockets / f"{secrets.token_hex(16)}.sock"
+    path = gate.sockets / f"{secrets.token_urlsafe(16)}.sock"
     visits: set[asyncio.Task[None]] = set()
 
     def accepted(wire: Wire) -> None:

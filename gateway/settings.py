@@ -12,6 +12,8 @@ from gateway.addresses import Address
 from gateway.errors import BadPolicy
 
 EVERYWHERE = {"0.0.0.0", "::", ""}  # noqa: S104
+# Bytes of a folder so that the path of a socket in it, "/" and 27 more, stays within the kernel's 107.
+LONGEST_SOCKETS = 79
 
 
 class BadSettings(Exception):
@@ -50,7 +52,7 @@ class Settings:
             listen=listen,
             address=env.get("GATEWAY_ADDRESS", f"{listen[0]}:{listen[1]}"),
             spool=Path(_needed(env, "GATEWAY_SPOOL")),
-            sockets=_path(env, "GATEWAY_SOCKETS"),
+            sockets=_sockets(env),
             hosts=_path(env, "GATEWAY_HOSTS"),
             ca_file=_path(env, "GATEWAY_CA_FILE"),
         )
@@ -73,6 +75,21 @@ def _needed(env: Mapping[str, str], name: str) -> str:
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     return Path(env[name]) if env.get(name) else None
+
+
+def has_room(folder: Path) -> bool:
+    """True if a unix socket in the folder keeps the kernel's limit for its path."""
+    return len(os.fsencode(folder.absolute())) <= LONGEST_SOCKETS
+
+
+def _sockets(env: Mapping[str, str]) -> Path | None:
+    folder = _path(env, "GATEWAY_SOCKETS")
+    if folder is not None and not has_room(folder):
+        raise BadSettings(
+            f"GATEWAY_SOCKETS is {folder}, which is too long for unix sockets in it: "
+            f"name a folder of at most {LONGEST_SOCKETS} bytes, such as /run/drawbridge."
+        )
+    return folder
 
 
 def _listen(text: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.settings import has_room
 from stack.data_dir import DataDir
 from stack.databases import APP, CONTROL, CUTTER, INTEGRATOR, OWNER, WAREHOUSE
 from stack.errors import StackError
@@ -48,10 +49,15 @@ def environment(data_dir: Path) -> dict[str, str]:
         "GATEWAY_CONTROL_URL": f"http://127.0.0.1:{ports['web']}",
         "GATEWAY_LISTEN": f"127.0.0.1:{ports['gateway']}",
         "GATEWAY_SPOOL": str(data.path("gateway-spool")),
-        "GATEWAY_SOCKETS": str(data.path("gateway-sockets")),
+        **sockets(data.path("gateway-sockets")),
         "PEOPLE_FILE": str(data.path("people.json")),
         **log_environment(data, ports["witness"]),
     }
+
+
+def sockets(folder: Path) -> dict[str, str]:
+    """None in a folder that is too deep for unix sockets; sandboxes of our own do not need them."""
+    return {"GATEWAY_SOCKETS": str(folder)} if has_room(folder) else {}
 
 
 def first_envelope_keys() -> str:

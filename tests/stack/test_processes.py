@@ -8,7 +8,7 @@ import pytest
 
 from sessions.gateways import dsse
 from stack import Stack, processes
-from stack.environment import first_policy_keys, verifiers_of
+from stack.environment import first_policy_keys, sockets, verifiers_of
 from stack.processes import PROCESSES, Process
 
 ENV = {
@@ -50,7 +50,13 @@ def test_stack_tells_gateways_where_everything_is(stack: Stack) -> None:
     env = stack.environment()
     assert env["GATEWAY_LISTEN"] == f"127.0.0.1:{stack.ports['gateway']}"
     assert env["GATEWAY_CONTROL_URL"] == env["DRAWBRIDGE_URL"]
-    assert all(Path(env[name]).is_dir() for name in ("GATEWAY_SPOOL", "GATEWAY_SOCKETS"))
+    assert Path(env["GATEWAY_SPOOL"]).is_dir()
+
+
+@pytest.mark.parametrize(("length", "there"), [(79, True), (80, False)])
+def test_a_folder_too_deep_for_sockets_is_not_named(length: int, there: bool) -> None:
+    folder = Path("/" + "x" * (length - 1))
+    assert sockets(folder) == ({"GATEWAY_SOCKETS": str(folder)} if there else {})
 
 
 def test_gateways_believe_what_the_control_plane_signs(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import shutil
 import socket
 import ssl
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +31,7 @@ class GatewayThread:
             listen=("127.0.0.1", 0),
             address="127.0.0.1:0",
             spool=folder / "spool",
-            sockets=folder / "sockets",
+            sockets=Path(tempfile.mkdtemp(prefix="sockets-", dir="/tmp")),
             hosts=folder / "hosts",
             ca_file=ca_file,
         )
@@ -62,6 +64,8 @@ class GatewayThread:
             self.loop.call_soon_threadsafe(self._over.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
+        if self.settings.sockets is not None:
+            shutil.rmtree(self.settings.sockets, ignore_errors=True)
 
     def connection(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
