@@ -50,7 +50,7 @@ class Bare:
 
     def mint(self) -> tuple[float, Mapping[str, Any], str]:
         """Seconds, the secret, the lease id."""
-        from sessions.providers import openbao, registry
+        from sessions.providers import openbao, registry, session_token
         from sessions.providers.contract import Intent
         from tests.factories import READ_ORDERS, WRITE_SHIPMENTS
 
@@ -61,7 +61,7 @@ class Bare:
         accesses = [provider._access(each) for each in intent.details]
         target = provider._target(accesses)
         role = {**openbao.role_fields(intent, target, accesses), "revocation_statements": PLAIN_REVOCATION}
-        token = openbao.token_fields(intent)
+        token = session_token.token_fields(intent)
         policy = {"policy": openbao.policy(target, name)}
         began = time.perf_counter()
         self.client.write_data(f"{target.mount}/roles/{name}", data=role)

@@ -1,11 +1,13 @@
 """Handing credentials to a command through what its tools already read: a libpq service file and password file, a file
 of AWS's configuration whose `credential_process` prints the newest keys, a helper for git that prints the newest token.
+All else is files in the folder that DRAWBRIDGE_CREDENTIALS names: one for each field, and one of JSON.
 
 They live in memory where there is /dev/shm, in a folder that only this user can enter, and are replaced in one step.
 """
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -67,8 +69,6 @@ class Handover:
                 self._write()
 
     def _keep(self, credential: Credential) -> None:
-        if credential.type not in (POSTGRESQL, AWS, GITHUB):
-            raise RunnerError(f"This runner cannot hand over credentials of the type {credential.type!r}: update it.")
         if credential.slot in self._newest:
             self._before[credential.slot] = self._newest[credential.slot]
         self._newest[credential.slot] = credential
@@ -77,12 +77,26 @@ class Handover:
         self._write_postgresql()
         for one in self._of(GITHUB):
             write_private(self.folder / _token_file(one), _one_line(one.secret["token"]) + "\n")
+        for one in self._others():
+            self._write_fields(one)
         roles = self._of(AWS)
         for one in roles:
             write_private(self.folder / _keys_file(one), _process_answer(one))
         if roles:
             profiles = [self._profile(number, one) for number, one in enumerate(roles)]
             write_private(self._aws_file, "".join(profiles))
+
+    def _write_fields(self, credential: Credential) -> None:
+        """What no tool reads by itself: each field is a file, and all together are one of JSON, written last."""
+        name = file_safe(credential.slot)
+        for field, value in credential.secret.items():
+            if field != "type":
+                write_private(self.folder / f"{name}.{file_safe(field)}", f"{value}\n")
+        whole = {**credential.secret, "expires_at": credential.expires_at.isoformat()}
+        write_private(self.folder / f"{name}.json", json.dumps(whole))
+
+    def _others(self) -> list[Credential]:
+        return [one for one in self._newest.values() if one.type not in (POSTGRESQL, AWS, GITHUB)]
 
     def _of(self, kind: str) -> list[Credential]:
         return [one for one in self._newest.values() if one.type == kind]
@@ -124,6 +138,8 @@ class Handover:
         """Where the credentials are, for the tools that use them."""
         folder = self.seen_at or self.folder
         found: dict[str, str] = {}
+        if self._others():
+            found["DRAWBRIDGE_CREDENTIALS"] = str(folder)
         if databases := self._of(POSTGRESQL):
             found["PGSERVICEFILE"] = str(folder / self._service_file.name)
             found["PGPASSFILE"] = str(folder / self._password_file.name)
@@ -148,6 +164,11 @@ class Handover:
 def service_name(credential: Credential) -> str:
     """The last part of the slot: `postgresql:warehouse` is the service `warehouse`."""
     return credential.slot.rpartition(":")[2]
+
+
+def file_safe(text: str) -> str:
+    """`pki:services/shop.internal` is the files `pki_services_shop.internal.*`."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
 def _token_file(credential: Credential) -> str:

@@ -14,6 +14,7 @@ from django.core.checks import CheckMessage, Error, register
 from sessions.providers.aws_api import Role
 from sessions.providers.github import App
 from sessions.providers.oauth import Server
+from sessions.providers.places import Place
 
 SHORTEST_SECRET_KEY = 32
 ENVELOPE_KEY_BYTES = 32
@@ -74,8 +75,13 @@ def policy_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 @register()
 def providers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """drawbridge.E007: what is said of AWS, GitHub and OAuth can be understood."""
-    kinds: tuple[tuple[str, type], ...] = (("AWS_ROLES", Role), ("GITHUB_APPS", App), ("OAUTH_SERVERS", Server))
+    """drawbridge.E007: what is said of OpenBao's engines, AWS, GitHub and OAuth can be understood."""
+    kinds: tuple[tuple[str, type], ...] = (
+        ("OPENBAO_PLACES", Place),
+        ("AWS_ROLES", Role),
+        ("GITHUB_APPS", App),
+        ("OAUTH_SERVERS", Server),
+    )
     return [
         Error(f"{setting}: {problem}", hint="See docs/providers.md.", id="drawbridge.E007")
         for setting, kind in kinds

@@ -114,6 +114,8 @@ OPENBAO_SECRET_ID = env.text("OPENBAO_SECRET_ID")
 OPENBAO_TIMEOUT_S = env.number("OPENBAO_TIMEOUT_S", 5, least=1)
 ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
+# Engines of OpenBao by the name that grants use: sessions/providers/places.py, Place.
+OPENBAO_PLACES = env.mapping("OPENBAO_PLACES", {})
 # Roles of AWS by the name that grants use: {"arn", "region", "external_id", "chained", "web_identity_token_file"}.
 AWS_ROLES = env.mapping("AWS_ROLES", {})
 # GitHub Apps by the owner of their repositories: {"app_id", "installation_id", "private_key_file", "api"}.

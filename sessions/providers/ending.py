@@ -11,9 +11,9 @@ from typing import Any
 from sessions.providers.contract import CredentialError, Held, Outcome, Step
 from sessions.providers.cutter import Cutter, Refused, Witness, log_in
 from sessions.providers.openbao_api import OpenBaoApi
+from sessions.providers.session_token import OPENBAO, SessionToken
 
-POLICY_PREFIX = "drawbridge-session-"
-DATABASE, OPENBAO = "database", "openbao"
+DATABASE = "database"
 PATIENCE_S = 2.0
 PAUSE_S = 0.005
 
@@ -26,6 +26,7 @@ class Ending:
         self._find_cutter = cutter
         self._held = held
         self._name = held.name
+        self._token = SessionToken(api, held)
         self._witness: Witness | None = None
         self._no_witness = "none in this try"
 
@@ -35,8 +36,7 @@ class Ending:
             Step("login", "proof", "Log-in refused by PostgreSQL", self.login, DATABASE),
             Step("session", "proof", "Open session dead", self.session, DATABASE),
             Step("lease", "revoke", "Credential taken back by OpenBao", self.lease, OPENBAO),
-            Step("token", "revoke", "Session's token revoked at OpenBao", self.token, OPENBAO),
-            Step("token_lookup", "proof", "Token unknown to OpenBao", self.token_lookup, OPENBAO),
+            *self._token.steps(),
             Step("role", "proof", "Role gone from PostgreSQL's catalog", self.role, OPENBAO),
             Step("tidy", "tidy", "OpenBao's role and policy of this credential removed", self.tidy, OPENBAO),
         ]
@@ -116,30 +116,6 @@ class Ending:
     def _leases(self) -> Sequence[str]:
         return self._api.leases(self._cutter.target.mount, self._name)
 
-    def token(self) -> Outcome:
-        known = self._held.handle.get("accessor")
-        accessors = self._accessors() if known is None else [known]
-        ended = sum(self._api.revoke_token(accessor) for accessor in accessors)
-        return Outcome(True, {"tokens_ended": ended, "found": "by name" if known is None else "by accessor"})
-
-    def _accessors(self) -> Sequence[str]:
-        """Look for the name in every token's labels. Without the policy, which is older, there is none to find."""
-        if not self._api.exists(f"sys/policies/acl/{POLICY_PREFIX}{self._name}"):
-            return []
-        return [accessor for accessor in self._api.accessors() if self._is_ours(accessor)]
-
-    def _is_ours(self, accessor: str) -> bool:
-        token = self._api.token_of(accessor)
-        return token is not None and (token["meta"] or {}).get("credential") == self._name
-
-    def token_lookup(self) -> Outcome:
-        known = self._held.handle.get("accessor")
-        if known is None:
-            found = len(self._accessors())
-            return Outcome(found == 0, {"answer": f"{found or 'no'} token of this name in OpenBao's list"})
-        alive = self._api.token_of(known) is not None
-        return Outcome(not alive, {"answer": "the token lives" if alive else "invalid accessor"})
-
     def role(self) -> Outcome:
         """A mint that was under way while we cut may have made the role since then: its lease is ended here."""
         if self._cutter.may_log_in(self._name) is not None:
@@ -154,7 +130,7 @@ class Ending:
         if left:
             return Outcome(False, {"leases_left": left})
         self._api.delete(f"{self._cutter.target.mount}/roles/{self._name}")
-        self._api.delete(f"sys/policies/acl/{POLICY_PREFIX}{self._name}")
+        self._token.delete_policy()
         return Outcome(True, {"leases_left": 0})
 
 

@@ -83,6 +83,8 @@ class OAuthApi:
         answer = self._posted("revoke the token", self.server.revocation_url, form)
         if answer.status_code != 200:
             raise _refused("revoke the token", answer)
+        if "html" in answer.headers.get("content-type", ""):
+            raise CredentialError("A page came instead of the server's answer: we could not revoke the token.")
 
     def lives(self, token: str) -> bool:
         form = {"token": token, "token_type_hint": "access_token"}

@@ -7,9 +7,10 @@ from typing import Any
 from sessions.providers import postgresql
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Life, Minted, Step
 from sessions.providers.cutter import Cutter, Target
-from sessions.providers.ending import POLICY_PREFIX, Ending, unreachable
+from sessions.providers.ending import Ending, unreachable
 from sessions.providers.openbao_api import Json, OpenBaoApi
 from sessions.providers.postgresql import Access
+from sessions.providers.session_token import POLICY_PREFIX, token_fields, untouched
 
 
 class OpenBao:
@@ -46,7 +47,7 @@ class OpenBao:
         auth = self._api.create_token(token_fields(intent))
         handle = {"target": target.name, "accessor": auth["accessor"]}
         record(handle)
-        answer = self._api.generate(target.mount, intent.name, auth["client_token"])
+        answer = self._api.generate(f"{target.mount}/creds/{intent.name}", auth["client_token"])
         if answer["data"]["username"] != intent.name:
             said = f"OpenBao's connection {target.connection} must have username_template {{{{.RoleName}}}}."
             raise CredentialError(said, permanent=True)
@@ -54,13 +55,11 @@ class OpenBao:
         return Minted(secret_of(target, answer["data"]), {**handle, "lease_id": answer["lease_id"]}, began + lives)
 
     def _prepare(self, intent: Intent, target: Target, accesses: Sequence[Access]) -> None:
-        """Nothing that opens anything is made here, so the same intent may be tried again."""
         try:
             self._api.write_database_role(target.mount, intent.name, role_fields(intent, target, accesses))
             self._api.write_policy(POLICY_PREFIX + intent.name, policy(target, intent.name))
         except CredentialError as error:
-            error.untouched = True
-            raise
+            raise untouched(error) from None
 
     def steps(self, held: Held) -> Sequence[Step]:
         return Ending(self._api, lambda: self._cutter(held), held).steps()
@@ -93,18 +92,6 @@ def role_fields(intent: Intent, target: Target, accesses: Sequence[Access]) -> J
 def policy(target: Target, name: str) -> str:
     """What the session's token may do: ask for this one credential."""
     return f'path "{target.mount}/creds/{name}" {{\n  capabilities = ["read"]\n}}\n'
-
-
-def token_fields(intent: Intent) -> Json:
-    """An orphan that nobody can renew; OpenBao's audit log shows its labels in clear."""
-    return {
-        "policies": [POLICY_PREFIX + intent.name],
-        "meta": {**intent.labels, "credential": intent.name},
-        "ttl": f"{intent.ttl_s}s",
-        "explicit_max_ttl": f"{intent.ttl_s}s",
-        "renewable": False,
-        "no_default_policy": True,
-    }
 
 
 def secret_of(target: Target, data: Mapping[str, Any]) -> Json:

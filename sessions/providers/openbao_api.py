@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import hvac
@@ -33,17 +34,36 @@ Json = Mapping[str, Any]
 Answer = TypeVar("Answer")
 
 
+class Adapter(hvac.adapters.JSONAdapter):  # type: ignore[misc]
+    """What is not OpenBao's own JSON, nor empty, is no answer: a page of a proxy in between proves nothing."""
+
+    def request(self, *arguments: Any, **parts: Any) -> Any:
+        answer = super().request(*arguments, **parts)
+        empty = isinstance(answer, requests.Response) and answer.status_code == HTTPStatus.NO_CONTENT
+        if not empty and not (isinstance(answer, dict) and "request_id" in answer):
+            raise exceptions.UnexpectedError("not understood")
+        return answer
+
+
 class OpenBaoApi:
     """One per process. Each thread has its own connection and its own log-in."""
 
     def __init__(self, address: str, role_id: str, secret_id: str, timeout_s: float) -> None:
-        self._address = address
+        self.address = address
         self._login = {"role_id": role_id, "secret_id": secret_id}
         self._timeout_s = timeout_s
         self._local = threading.local()
 
     def write_database_role(self, mount: str, name: str, fields: Json) -> None:
         self._call("make the database role", lambda bao: post(bao, f"{mount}/roles/{name}", fields))
+
+    def write(self, path: str, fields: Json) -> None:
+        self._call("make the role", lambda bao: post(bao, path, fields))
+
+    def read(self, path: str) -> Json:
+        answer: Json = self._call("read", lambda bao: bao.adapter.get(f"/v1/{path}"))
+        data: Json = answer["data"]
+        return data
 
     def write_policy(self, name: str, policy: str) -> None:
         self._call("write the policy", lambda bao: post(bao, f"sys/policies/acl/{name}", {"policy": policy}))
@@ -54,19 +74,38 @@ class OpenBaoApi:
         auth: Json = answer["auth"]
         return auth
 
-    def generate(self, mount: str, name: str, token: str) -> Json:
-        """The credential of a database role, leased to `token`. Returns OpenBao's whole answer."""
+    def generate(self, path: str, token: str, fields: Json | None = None) -> Json:
+        """What an engine makes at a path, leased to `token`. Returns OpenBao's whole answer."""
 
-        def read(bao: hvac.Client) -> Json:
-            session = hvac.Client(url=self._address, token=token, timeout=self._timeout_s, session=bao.session)
-            answer: Json = session.adapter.get(f"/v1/{mount}/creds/{name}")
+        def ask(bao: hvac.Client) -> Json:
+            session = self._client_of(token, bao.session)
+            answer: Json = session.adapter.get(f"/v1/{path}") if fields is None else post(session, path, fields)
             return answer
 
-        return self._call("make the credential", read)
+        return self._call("make the credential", ask)
+
+    def accepts(self, token: str) -> bool:
+        """Whether a token may look at itself, by OpenBao's own word."""
+
+        def ask(bao: hvac.Client) -> bool:
+            session = self._client_of(token, bao.session)
+            try:
+                session.adapter.get("/v1/auth/token/lookup-self")
+            except exceptions.Forbidden as error:
+                if any("permission denied" in said for said in error.errors or ()):
+                    return False
+                raise
+            return True
+
+        return self._call("try the token", ask)
 
     def leases(self, mount: str, name: str) -> Sequence[str]:
         """The ids of the leases that live under a database role."""
-        prefix = f"{mount}/creds/{name}/"
+        return self.leases_under(f"{mount}/creds/{name}")
+
+    def leases_under(self, path: str) -> Sequence[str]:
+        """The ids of the leases that were made at a path."""
+        prefix = f"{path}/"
 
         def read(bao: hvac.Client) -> Sequence[str]:
             try:
@@ -156,11 +195,14 @@ class OpenBaoApi:
             client: hvac.Client = self._local.client
             return client
         if not hasattr(self._local, "client"):
-            self._local.client = hvac.Client(url=self._address, timeout=self._timeout_s)
+            self._local.client = self._client_of(None, None)
         began = time.monotonic()
         answer = self._local.client.auth.approle.login(**self._login)
         self._local.ends = began + answer["auth"]["lease_duration"] * USED_SHARE
         return self._client()
+
+    def _client_of(self, token: str | None, session: requests.Session | None) -> hvac.Client:
+        return hvac.Client(self.address, token, timeout=self._timeout_s, session=session, adapter=Adapter)
 
 
 def post(bao: hvac.Client, path: str, fields: Json) -> Any:

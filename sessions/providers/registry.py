@@ -15,8 +15,14 @@ from sessions.providers.aws_api import AwsApi, Role
 from sessions.providers.contract import CredentialError, Details, Life, Provider
 from sessions.providers.cutter import targets_of
 from sessions.providers.github import App, GitHub, GitHubApi
+from sessions.providers.mysql import MySql
 from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
+from sessions.providers.openbao_token import OpenBaoToken
+from sessions.providers.pki import Pki
+from sessions.providers.places import Place, Places
+from sessions.providers.ssh import Ssh
+from sessions.providers.valkey import Valkey
 
 MOST_OBJECTS = 20
 # Events repeat them, and an event may have 60,000 bytes; approving less may write the same places in more objects.
@@ -66,6 +72,10 @@ def _github(kind: str) -> Callable[[], Provider]:
     return build
 
 
+def _at_places(build: Callable[[OpenBaoApi, Places], Provider]) -> Callable[[], Provider]:
+    return lambda: build(_api(), {name: Place.of(entry) for name, entry in settings.OPENBAO_PLACES.items()})
+
+
 def _oauth() -> Provider:
     entries = settings.OAUTH_SERVERS.items()
     return oauth.OAuth({name: oauth.OAuthApi(oauth.Server.of(one), settings.OAUTH_TIMEOUT_S) for name, one in entries})
@@ -73,6 +83,7 @@ def _oauth() -> Provider:
 
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
+    **{one.kind: Entry((one.kind,), _at_places(one)) for one in (OpenBaoToken, MySql, Valkey, Ssh, Pki)},
     "gateway": Entry((egress.TYPE,), egress.Egress),
     "static": Entry((static.TYPE,), _static, handed_over=False),
     "github": Entry((github_words.DELIVERED,), _github("github")),

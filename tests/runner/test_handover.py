@@ -1,5 +1,6 @@
 """The service file and the password file: what libpq reads from them."""
 
+import json
 import os
 import stat
 import subprocess
@@ -88,11 +89,17 @@ def test_a_line_end_in_a_secret_is_refused() -> None:
         handover.take([credential(host="a\nuser=postgres")])
 
 
-def test_a_type_that_the_runner_does_not_know_is_refused() -> None:
-    unknown = Credential("id", "aws:x", 1, "kerberos", datetime.now(UTC), {})
-
-    with Handover() as handover, pytest.raises(RunnerError, match="kerberos"):
-        handover.take([unknown])
+def test_what_no_tool_reads_by_itself_is_files() -> None:
+    secret = {"type": "ssh", "private_key": "key\n", "certificate": "signed"}
+    slots = ("ssh:servers", "pki:services/../shop")
+    with Handover() as handover:
+        handover.take([Credential("id", slot, 1, "ssh", datetime.now(UTC), secret) for slot in slots])
+        folder = Path(handover.environment({}, "session")["DRAWBRIDGE_CREDENTIALS"])
+        assert (folder / "ssh_servers.private_key").read_text() == "key\n\n"
+        assert json.loads((folder / "ssh_servers.json").read_text())["certificate"] == "signed"
+        names = {each.name.partition(".")[0] for each in folder.iterdir()}
+        assert names == {"ssh_servers", "pki_services_", "pg_service", "pgpass"}
+        assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
 
 
 def test_a_secret_does_not_show_in_a_repr() -> None:

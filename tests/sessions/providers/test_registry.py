@@ -5,6 +5,10 @@ import pytest
 from sessions.providers import registry
 from sessions.providers.contract import CredentialError
 
+TYPES = (
+    "postgresql, openbao-token, mysql, valkey, ssh, pki, egress, secret, github, github-injected, oauth2, aws, "
+    "aws-injected"
+)
 TARGET = {
     "kind": "postgresql",
     "host": "127.0.0.1",
@@ -63,15 +67,15 @@ def test_anything_but_a_short_list_is_refused(untrusted):
         ({1: 2}, "it is not a JSON object."),
         (
             {},
-            "its type must be one of: postgresql, egress, secret, github, github-injected, oauth2, aws, aws-injected.",
+            f"its type must be one of: {TYPES}.",
         ),
         (
             {"type": "root"},
-            "its type must be one of: postgresql, egress, secret, github, github-injected, oauth2, aws, aws-injected.",
+            f"its type must be one of: {TYPES}.",
         ),
         (
             {"type": ["postgresql"]},
-            "its type must be one of: postgresql, egress, secret, github, github-injected, oauth2, aws, aws-injected.",
+            f"its type must be one of: {TYPES}.",
         ),
         (sound(actions=["fly"]), "'fly' is not an action: use read, write, delete."),
     ],
