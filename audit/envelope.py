@@ -5,6 +5,8 @@ to be proven while OpenBao is down. Keys are a list, oldest to newest: seal with
 """
 
 import base64
+import hashlib
+import hmac
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +16,8 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -36,6 +40,25 @@ def _keys() -> dict[str, AESGCM]:
     if not keys:
         raise ImproperlyConfigured("ENVELOPE_KEYS has no key in it. Give at least one: [{'id': 'k1', 'key': base64}].")
     return keys
+
+
+@cache
+def _digest_keys() -> list[bytes]:
+    """For digests of secrets, oldest to newest: out of the envelope keys, and of no use for opening anything."""
+    return [
+        HKDF(SHA256(), 32, salt=None, info=b"drawbridge fingerprint").derive(base64.b64decode(entry["key"]))
+        for entry in settings.ENVELOPE_KEYS
+    ]
+
+
+def fingerprint(text: str) -> str:
+    """A keyed digest, by which a secret is known again: 64 hexadecimal digits."""
+    return hmac.new(_digest_keys()[-1], text.encode(), hashlib.sha256).hexdigest()
+
+
+def fingerprints(text: str) -> list[str]:
+    """Its digests under every key that there was."""
+    return [hmac.new(key, text.encode(), hashlib.sha256).hexdigest() for key in _digest_keys()]
 
 
 def seal(secret: Mapping[str, Any], row: str) -> Sealed:

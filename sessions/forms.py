@@ -28,6 +28,26 @@ class Decide(forms.Form):
     grant_hash = forms.RegexField(r"^[0-9a-f]{64}$", widget=forms.HiddenInput)
 
 
+class Unshown(forms.Textarea):
+    """What was typed is never sent back."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+class LookUp(forms.Form):
+    """A string that was found somewhere. It is never stored, and never shown again."""
+
+    text = forms.CharField(
+        min_length=12,
+        max_length=20_000,
+        strip=False,
+        label="What was found",
+        widget=Unshown({"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
+        help_text="A token, a password, a private key, or the text around it. It is not stored.",
+    )
+
+
 class Deny(Decide):
     reason = forms.CharField(
         max_length=500, required=False, strip=True, widget=forms.Textarea({"rows": 3}), label="Why (the agent is told)"

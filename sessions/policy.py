@@ -73,6 +73,26 @@ def may_kill(viewer: Viewer, team: uuid.UUID, on_behalf_of: uuid.UUID) -> Verdic
     return deny("Only a lead, security, an admin, or the person for whom the agent runs can kill a session.")
 
 
+def may_order_kill(viewer: Viewer) -> Verdict:
+    """Everything, of all their teams at once. A second person confirms it."""
+    if viewer.has_anywhere("lead", "security", "admin"):
+        return ALLOW
+    return deny("Only a lead, security or an admin of some team can order that everything is killed.")
+
+
+def may_confirm_kill(viewer: Viewer, ordered_by: uuid.UUID) -> Verdict:
+    if viewer.id == ordered_by:
+        return deny("You ordered it, so somebody else has to confirm it.")
+    return may_order_kill(viewer)
+
+
+def may_look_up(viewer: Viewer) -> Verdict:
+    """Whose a leaked string is: for those who can do something about it."""
+    if viewer.has_anywhere("lead", "security", "admin"):
+        return ALLOW
+    return deny("Only a lead, security or an admin of some team can look up a leaked string.")
+
+
 def may_resume(viewer: Viewer, team: uuid.UUID, on_behalf_of: uuid.UUID) -> Verdict:
     return may_decide(viewer, team, on_behalf_of)
 

@@ -114,6 +114,8 @@ OPENBAO_SECRET_ID = env.text("OPENBAO_SECRET_ID")
 OPENBAO_TIMEOUT_S = env.number("OPENBAO_TIMEOUT_S", 5, least=1)
 ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
+# Break-glass: one person may kill everything alone.
+KILL_EVERYTHING_ALONE = env.flag("KILL_EVERYTHING_ALONE")
 # Engines of OpenBao by the name that grants use: sessions/providers/places.py, Place.
 OPENBAO_PLACES = env.mapping("OPENBAO_PLACES", {})
 # Roles of AWS by the name that grants use: {"arn", "region", "external_id", "chained", "web_identity_token_file"}.

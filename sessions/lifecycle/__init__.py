@@ -5,6 +5,7 @@ from sessions.lifecycle.credentials import (
     activate,
     deliver,
     issue_session_token,
+    kill_credential,
     record_expired_unrevoked,
     record_issued,
     record_late,
@@ -18,6 +19,7 @@ from sessions.lifecycle.credentials import (
 from sessions.lifecycle.ends import complete, end_for_finding, expire, fail, kill, kill_all, resume, suspend
 from sessions.lifecycle.erasure import erase_person, place_hold, release_hold
 from sessions.lifecycle.gateways import Cut, add_gateway, record_cuts, record_hold, retire_gateway
+from sessions.lifecycle.orders import confirm_kill, order_kill
 from sessions.lifecycle.registers import (
     Added,
     add_person,
@@ -55,6 +57,7 @@ __all__ = [
     "approve",
     "approve_addition",
     "complete",
+    "confirm_kill",
     "create_profile",
     "create_team",
     "deliver",
@@ -70,8 +73,10 @@ __all__ = [
     "issue_session_token",
     "kill",
     "kill_all",
+    "kill_credential",
     "lapse",
     "lapse_addition",
+    "order_kill",
     "place_hold",
     "propose_profile_version",
     "publish_profile_version",

@@ -10,13 +10,22 @@ from django.db.models import Q
 from audit import envelope, log, notices
 from audit.envelope import Sealed
 from audit.event import FAILURE, NewEvent, now
-from sessions import tokens
+from sessions import leaks, policy, tokens
 from sessions.errors import StateConflict
-from sessions.lifecycle.changes import end_credentials, event_of, locked, mintable, move, policy_changed, successor
-from sessions.models import AgentSession, Credential, Revocation
+from sessions.lifecycle.changes import (
+    demand,
+    end_credentials,
+    event_of,
+    locked,
+    mintable,
+    move,
+    policy_changed,
+    successor,
+)
+from sessions.models import AgentSession, Credential, Person, Revocation
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
-from sessions.parties import ISSUER, REVOKER, SWEEP, agent_of
+from sessions.parties import ISSUER, REVOKER, SWEEP, agent_of, viewer
 from sessions.providers import registry
 from sessions.providers.contract import Minted
 
@@ -42,6 +51,7 @@ def record_issued(credential_id: uuid.UUID, minted: Minted) -> Credential:
         claimed_until=None,
         problem="",
     )
+    leaks.remember(credential, minted.secret)
     log.append(_event(agent_session, credential, "credential.issued", ISSUER, {"expires_at": str(minted.expires_at)}))
     if agent_session.state == State.ACTIVE:
         notices.after_commit(notices.state_topic(agent_session.pk))
@@ -65,6 +75,7 @@ def record_late(credential_id: uuid.UUID, minted: Minted) -> Revocation:
         expires_at=minted.expires_at,
         claimed_until=None,
     )
+    leaks.remember(credential, minted.secret)
     at = now()
     revocation, _ = Revocation.objects.update_or_create(
         credential=credential,
@@ -162,6 +173,20 @@ def request_revocation(credential_id: uuid.UUID, reason: str, act: str) -> None:
     if not end_credentials([credential], reason, now()):
         raise StateConflict("credential", expected=[CredentialState.ISSUED], found=credential.state)
     log.append(_event(agent_session, credential, "credential.revocation_requested", act, {"reason": reason}))
+
+
+@transaction.atomic(durable=True)
+def kill_credential(credential_id: uuid.UUID, by: Person) -> None:
+    """The switch for one credential: the session goes on without it. Whoever kills begins the revocation."""
+    agent_session, credential = _locked(credential_id)
+    demand(policy.may_kill(viewer(by), agent_session.team_id, agent_session.person_id))
+    if not end_credentials([credential], "killed", now(), wake_workers=False):
+        raise StateConflict("credential", expected=[CredentialState.ISSUED], found=credential.state)
+    data = {"reason": "killed"}
+    log.append(_event(agent_session, credential, "credential.revocation_requested", by.reference, data))
+    notices.after_commit(notices.state_topic(agent_session.pk))
+    if agent_session.state == State.ACTIVE:
+        policy_changed(agent_session.pk)
 
 
 @transaction.atomic(durable=True)

@@ -2,8 +2,9 @@
 
 from sessions.models.additions import Addition
 from sessions.models.agents import Agent, AgentKey
-from sessions.models.credentials import Credential, Revocation, RevocationStep
+from sessions.models.credentials import Credential, Fingerprint, Revocation, RevocationStep
 from sessions.models.gateways import Gateway, GatewayCut
+from sessions.models.orders import KillOrder
 from sessions.models.people import Membership, Person, Role, Team
 from sessions.models.profiles import Profile, ProfileVersion
 from sessions.models.runs import AgentSession, Approval, Grant, Transition
@@ -16,9 +17,11 @@ __all__ = [
     "AgentSession",
     "Approval",
     "Credential",
+    "Fingerprint",
     "Gateway",
     "GatewayCut",
     "Grant",
+    "KillOrder",
     "Membership",
     "Person",
     "Profile",

@@ -78,6 +78,16 @@ class Credential(models.Model):
         return self.state not in DEAD
 
 
+class Fingerprint(models.Model):
+    """By what a secret is recognised when somebody shows it: a keyed digest of one field of it, and no way back."""
+
+    credential = models.ForeignKey(Credential, models.PROTECT, related_name="fingerprints")
+    digest = models.CharField(max_length=64, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["credential", "digest"], name="one_fingerprint_of_a_field")]
+
+
 class Revocation(models.Model):
     """The act of ending one credential. `revoked_at` and `proven_at` are two different moments.
 

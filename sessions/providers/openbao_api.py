@@ -135,8 +135,8 @@ class OpenBaoApi:
     def accessors(self) -> Sequence[str]:
         return self._call("list the tokens", lambda bao: listed(bao, "auth/token/accessors"))
 
-    def read_secret(self, mount: str, name: str) -> tuple[Json, int]:
-        """The newest version of a secret of a KV engine (version 2), and which it is."""
+    def read_secret(self, mount: str, name: str) -> tuple[Json, Json]:
+        """The newest version of a secret of a KV engine (version 2), and its metadata: `version`, `created_time`."""
 
         def read(bao: hvac.Client) -> Json | None:
             try:
@@ -148,7 +148,7 @@ class OpenBaoApi:
         answer = self._call("read the secret", read)
         if answer is None:
             raise CredentialError(f"OpenBao has no secret {name} under {mount}.", permanent=True, untouched=True)
-        return answer["data"]["data"], answer["data"]["metadata"]["version"]
+        return answer["data"]["data"], answer["data"]["metadata"]
 
     def exists(self, path: str) -> bool:
         def read(bao: hvac.Client) -> bool:

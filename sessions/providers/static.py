@@ -65,12 +65,13 @@ class Static:
         handle = {"agent_session": intent.labels["agent_session"]}
         record(handle)
         name = _name(intent.details[0]["locations"][0])
-        fields, version = self._api.read_secret(MOUNT, name)
+        fields, metadata = self._api.read_secret(MOUNT, name)
         if not isinstance(fields.get("value"), str) or not fields["value"]:
             said = f"The secret {name} in OpenBao has no field value that holds text."
             raise CredentialError(said, permanent=True, untouched=True)
         secret = {"type": TYPE, "value": fields["value"]}
-        return Minted(secret, {**handle, "version": version}, datetime.now(UTC) + KEPT)
+        handle |= {"version": metadata["version"], "since": metadata["created_time"]}
+        return Minted(secret, handle, datetime.now(UTC) + KEPT)
 
     def steps(self, held: Held) -> Sequence[Step]:
         def cut() -> Outcome:

@@ -21,7 +21,7 @@ from audit.chart import Mark, Strip
 from sessions import fleet as fleets
 from sessions import policy
 from sessions.fleet import Standing, Survey
-from sessions.models import Agent, Person
+from sessions.models import Agent, AgentSession, Person
 from sessions.parties import viewer
 from sessions.policy import Viewer
 from sessions.reading import noted
@@ -181,6 +181,10 @@ def killable(watcher: Viewer, wanted: Wanted) -> list[uuid.UUID]:
     teams = lookup.teams_of(watcher)
     chosen = lanes(fleets.survey(teams, []), wanted, teams)
     return [one.agent_session.pk for one in chosen.found if may_kill(watcher, one)]
+
+
+def of_several_teams(session_ids: Collection[uuid.UUID]) -> bool:
+    return AgentSession.objects.filter(pk__in=session_ids).values("team").distinct().count() > 1
 
 
 def render_one(person: Person, session_id: uuid.UUID, wanted: Wanted, csrf_token: str) -> str:

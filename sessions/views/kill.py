@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import wait
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import Http404, HttpResponse
@@ -13,7 +14,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from sessions import lifecycle, revoking
+from sessions import lifecycle, policy, revoking
 from sessions.errors import LifecycleError
 from sessions.models import Revocation
 from sessions.parties import viewer
@@ -36,7 +37,7 @@ def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
     lookup.demand_session(request.user, session_id)
     refused = None
     try:
-        _insist(lambda: lifecycle.kill(session_id, by=request.user))
+        insist(lambda: lifecycle.kill(session_id, by=request.user))
     except LifecycleError as error:
         refused = error
     wait(revoking.start(_open_revocations(session_id)), timeout=PATIENCE_S)
@@ -49,19 +50,26 @@ def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
 
 @require_POST
 def kill_all(request: PageRequest) -> HttpResponse:
-    """Each live session of the fleet, as its address narrows it down; the page then shows how far the proofs are."""
+    """Each live session of the fleet, as its address narrows it down; the page then shows how far the proofs are.
+
+    All of several teams is everything: that is ordered, and confirmed by somebody else.
+    """
     watcher, wanted = viewer(request.user), Wanted.from_query(request.GET.dict())
     if not watcher.roles:
         raise Http404
     ids = fleet.killable(watcher, wanted)
     if not ids and not watcher.has_anywhere("lead", "security", "admin", "requester"):
         raise PermissionDenied
-    _insist(lambda: lifecycle.kill_all(ids, by=request.user))
+    everything = not wanted.filters and fleet.of_several_teams(ids) and policy.may_order_kill(watcher)
+    if everything and not settings.KILL_EVERYTHING_ALONE:
+        lifecycle.order_kill(request.user)
+        return redirect("credential-list")
+    insist(lambda: lifecycle.kill_all(ids, by=request.user))
     revoking.start(_open_revocations(*ids))
     return redirect(f"{reverse('fleet')}?{wanted.query}" if wanted.query else "fleet")
 
 
-def _insist(act: Callable[[], object]) -> None:
+def insist(act: Callable[[], object]) -> None:
     """Somebody may hold the session's lock. The database ends whoever holds it for longer than INSIST_S."""
     ends = time.monotonic() + INSIST_S
     while True:
