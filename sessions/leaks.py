@@ -15,7 +15,7 @@ from sessions.models import AgentKey, AgentSession, Credential, Fingerprint, Gat
 from sessions.policy import Viewer, may_see
 
 # Fields of a secret that everybody may know, and what is too short to be one.
-PUBLIC = frozenset({"type", "host", "port", "dbname", "address", "region", "owner", "certificate"})
+PUBLIC = frozenset({"type", "host", "port", "dbname", "address", "region", "owner", "certificate", "username"})
 LEAST, MOST_CANDIDATES = 12, 2_000
 SEPARATORS = re.compile(r"""[\s"'`,;=&?<>(){}\[\]|]+""")
 # What a URL puts around a password.

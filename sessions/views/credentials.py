@@ -208,6 +208,7 @@ def _page(
         "agents": Agent.objects.filter(team__in=teams).order_by("name"),
         "profiles": Profile.objects.filter(team__in=teams).order_by("name"),
         "orders": [(one, policy.may_confirm_kill(watcher, one.ordered_by_id)) for one in _orders(watcher)],
+        "ordered": _orders(watcher).filter(ordered_by=request.user).exists(),
         "may_order": policy.may_order_kill(watcher),
         "alone": settings.KILL_EVERYTHING_ALONE,
         "may_look_up": policy.may_look_up(watcher),
