@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from audit import health
-from sessions import policy
+from sessions import canary, policy
 from sessions.gateways import holds
 from sessions.models import Person
 from sessions.parties import viewer
@@ -22,6 +22,7 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
         "to_decide": lookup.to_decide(watcher).count(),
         "first_team": lookup.teams(watcher).first(),
         "log_problems": health.problems(),
+        "switch_problem": canary.problem(),
         "shut_off": holds.shut_off(watcher.roles),
         "sees_gateways": bool(policy.may_see_gateways(watcher)),
     }

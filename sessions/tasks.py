@@ -6,6 +6,7 @@ from celery import shared_task
 from django.conf import settings
 
 from audit.event import now
+from sessions import canary as canaries
 from sessions import issuing, revoking
 from sessions import sweep as sweeping
 from sessions.providers import registry
@@ -29,6 +30,11 @@ def tidy_aws() -> None:
         provider = registry.provider("aws")
         assert isinstance(provider, Aws)
         provider.tidy(now())
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator] # Celery has no types
+def canary() -> None:
+    canaries.run()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator] # Celery has no types

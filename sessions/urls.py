@@ -22,6 +22,7 @@ from sessions.views import (
     profiles,
     session,
     session_list,
+    switch,
     verifications,
 )
 
@@ -54,6 +55,7 @@ urlpatterns: list[URLPattern] = [
     path("credentials/everything", credentials.kill_everything, name="everything-kill"),
     path("credentials/everything/<uuid:order_id>/confirm", credentials.confirm, name="everything-confirm"),
     path("credentials/<uuid:credential_id>/kill", credentials.kill_one, name="credential-kill"),
+    path("switch/", switch.switch, name="switch"),
     path("log/", log.log, name="log"),
     path("log/checkpoint", log.checkpoint, name="log-checkpoint"),
     path("agents/", agents.agent_list, name="agent-list"),

@@ -46,6 +46,7 @@ ACCESS: dict[str, Who] = {
     "event": Who.PERSON,
     "event-proof": Who.PERSON,
     "event-leaf": Who.PERSON,
+    "switch": Who.PERSON,
     "credential-list": Who.PERSON,
     "credential-standing": Who.PERSON,
     "credential-kill": Who.PERSON,

@@ -116,6 +116,8 @@ ENVELOPE_KEYS = env.document("ENVELOPE_KEYS")
 TARGETS = env.mapping("TARGETS")
 # Break-glass: one person may kill everything alone.
 KILL_EVERYTHING_ALONE = env.flag("KILL_EVERYTHING_ALONE")
+# How often the switch tests itself, where a canary was set up (manage.py canary); 0 for never.
+CANARY_EVERY_S = env.number("CANARY_EVERY_S", 300)
 # Engines of OpenBao by the name that grants use: sessions/providers/places.py, Place.
 OPENBAO_PLACES = env.mapping("OPENBAO_PLACES", {})
 # Roles of AWS by the name that grants use: {"arn", "region", "external_id", "chained", "web_identity_token_file"}.
@@ -172,6 +174,7 @@ CELERY_TASK_ROUTES = {
     "sessions.tasks.mint": {"queue": "issue"},
     "sessions.tasks.revoke": {"queue": "revoke"},
     "sessions.tasks.sweep": {"queue": "sweep"},
+    "sessions.tasks.canary": {"queue": "log"},
     "sessions.export_tasks.*": {"queue": "log"},
     "audit.*": {"queue": "log"},
 }
@@ -187,6 +190,12 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 36000},
     },
 }
+if CANARY_EVERY_S:
+    CELERY_BEAT_SCHEDULE["canary"] = {
+        "task": "sessions.tasks.canary",
+        "schedule": float(CANARY_EVERY_S),
+        "options": {"expires": CANARY_EVERY_S},
+    }
 
 # People sign in with a password and, where they set it up, TOTP.
 AUTH_USER_MODEL = "agent_sessions.Person"

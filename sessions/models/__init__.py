@@ -2,6 +2,7 @@
 
 from sessions.models.additions import Addition
 from sessions.models.agents import Agent, AgentKey
+from sessions.models.canaries import CanaryRun
 from sessions.models.credentials import Credential, Fingerprint, Revocation, RevocationStep
 from sessions.models.gateways import Gateway, GatewayCut
 from sessions.models.orders import KillOrder
@@ -16,6 +17,7 @@ __all__ = [
     "AgentKey",
     "AgentSession",
     "Approval",
+    "CanaryRun",
     "Credential",
     "Fingerprint",
     "Gateway",

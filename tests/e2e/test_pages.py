@@ -12,6 +12,8 @@ PATHS = (
     "/",
     "/sessions/",
     "/log/",
+    "/credentials/",
+    "/switch/",
     "/agents/",
     "/profiles/",
     "/gateways/",

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from sessions import lifecycle, tokens
+from sessions import canary, lifecycle, tokens
 from sessions.models import Agent, AgentKey, Gateway, Membership, Person, Profile, Role, Team
 from sessions.models.agents import Framework
 from webapp import environment as env
@@ -98,6 +98,7 @@ class Command(BaseCommand):
         profile = seed_profile(team, people, PROFILE, CONTENT)
         seed_profile(team, people, SANDBOXED, sandboxed())
         seed_gateway(people[Role.ADMIN], token_file)
+        canary.set_up(sandboxed()["authorization_details"])
         self.stdout.write(f"{team}: {len(people)} people, the agent {agent}, the profile {profile.slug}")
 
 
