@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, connections
 
 from sessions import lifecycle
 from sessions.models import AgentSession
-from sessions.views.kill import _insist
+from sessions.views.kill import insist
 from tests import factories
 from tests.waiting import eventually
 
@@ -43,7 +43,7 @@ def kill_in_thread(agent_session: AgentSession, by: object) -> float:
     began = time.monotonic()
 
     def act() -> None:
-        _insist(lambda: lifecycle.kill(agent_session.id, by))  # type: ignore[arg-type]
+        insist(lambda: lifecycle.kill(agent_session.id, by))  # type: ignore[arg-type]
         connections.close_all()
 
     thread = threading.Thread(target=act)
