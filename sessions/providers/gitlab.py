@@ -5,6 +5,7 @@ then it is ours to end. A token with the scope `api` may replace itself by anoth
 so it is dead only when the project has no active token of that name.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,11 +19,13 @@ from sessions.providers import gitlab_words
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
 from sessions.providers.wording import shown
 
-LONGEST_S = 172_800
+# A credential is promised for an hour at most, and a day may follow until midnight.
+LONGEST_S = 3_600 + 86_400
 # The longest that GitLab lets a token live where tokens have to end (its app/models/personal_access_token.rb).
 RENEWED = timedelta(days=400)
 PER_PAGE, MOST_PAGES = 100, 50
 ROUNDS = 3
+TOKEN = re.compile(r"[!-~]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class GitLabApi:
         raise CredentialError("GitLab's list of the project's tokens has no end: we could not list the tokens.")
 
     def revoke(self, project: int | str, token_id: int) -> bool:
-        """Whether GitLab did it now. It answers 400 and 404 for one that is gone, and also where it does not want to."""
+        """Whether GitLab did it now. 400 and 404 are said of one that is gone, but also where it does not want to."""
         answer = self._asked("revoke the token", "DELETE", f"{_project(project)}/access_tokens/{token_id}")
         if answer.status_code not in (204, 400, 404):
             raise _refused("revoke the token", answer)
@@ -160,8 +163,9 @@ class GitLab:
                 left = api.active(project, held.name)
                 if not left:
                     return Outcome(True, {"answer": "revoked" if taken else "there was none that is active"})
-                taken = any([api.revoke(project, one) for one in left]) or taken
-            return Outcome(False, {"problem": "GitLab does not take it back: a token of this name is active still."})
+                for one in left:
+                    taken = api.revoke(project, one) or taken
+            return Outcome(False, {"problem": "GitLab does not take it back: one of this name is active still."})
 
         def tried() -> Outcome:
             if token is not None and api.lives(token):
@@ -218,10 +222,13 @@ def _project(project: int | str) -> str:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text().strip()
+        token = Path(path).read_text().strip()
     except (OSError, ValueError) as error:
-        said = f"A token of GITLAB_SERVERS cannot be read: {type(error).__name__}."
+        said = f"A token_file of GITLAB_SERVERS cannot be read: {type(error).__name__}."
         raise CredentialError(said, permanent=True, untouched=True) from error
+    if not TOKEN.fullmatch(token):
+        raise CredentialError("A token_file of GITLAB_SERVERS holds no token.", permanent=True, untouched=True)
+    return token
 
 
 def _object(purpose: str, answer: httpx.Response, needed: Mapping[str, type]) -> Json:
