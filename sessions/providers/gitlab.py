@@ -57,13 +57,13 @@ class GitLabApi:
     def project(self, path: str) -> Json:
         answer = self._asked("find the project", "GET", _project(path))
         if answer.status_code != 200:
-            raise _refused("find the project", answer)
+            raise _refused("find the project", answer, untouched=True)
         return _object("find the project", answer, {"id": int, "path_with_namespace": str})
 
     def token(self, project: int | str, body: Json) -> Json:
         answer = self._asked("make the token", "POST", f"{_project(project)}/access_tokens", json=dict(body))
         if answer.status_code != 201:
-            raise _refused("make the token", answer)
+            raise _refused("make the token", answer, untouched=True)
         return _object("make the token", answer, {"id": int, "token": str})
 
     def active(self, project: int | str, name: str) -> list[int]:
@@ -252,7 +252,7 @@ def _json(answer: httpx.Response) -> Any:
         return None
 
 
-def _refused(purpose: str, answer: httpx.Response) -> CredentialError:
+def _refused(purpose: str, answer: httpx.Response, *, untouched: bool = False) -> CredentialError:
     """In our words: GitLab's own may repeat what was sent. A limit of requests is waited for, like a fault."""
     status = answer.status_code
     if status == 429 or "retry-after" in answer.headers or status >= 500:
@@ -262,4 +262,4 @@ def _refused(purpose: str, answer: httpx.Response) -> CredentialError:
         401: "GitLab does not take the token of GITLAB_SERVERS",
         404: "GitLab shows us no such project",
     }.get(status, "GitLab refused")
-    return CredentialError(f"{why} ({status}): we could not {purpose}.", permanent=True, untouched=True)
+    return CredentialError(f"{why} ({status}): we could not {purpose}.", permanent=True, untouched=untouched)

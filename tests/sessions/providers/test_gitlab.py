@@ -209,9 +209,7 @@ def test_a_token_that_still_works_is_not_called_dead(provider: GitLab, far: GitL
     far.keeps = True
     found = outcomes(provider, held)
     assert [one.done for one in found.values()] == [False, False]
-    assert found["revoke"].evidence == {
-        "problem": "GitLab does not take it back: a token of this name is active still."
-    }
+    assert found["revoke"].evidence == {"problem": "GitLab does not take it back: one of this name is active still."}
     assert found["tried"].evidence == {"answer": "200: it works"}
 
 
@@ -326,6 +324,18 @@ def test_another_token_than_was_asked_for_is_revoked_at_once(
     held, error = broken_off(provider)
     assert str(error) == f"GitLab gave another token than was asked for: {wrong}."
     assert (error.permanent, error.untouched, far.alive, held.handle["token_id"]) == (True, False, [], 100)
+
+
+def test_another_token_that_cannot_be_revoked_at_once_is_not_called_untouched(
+    provider: GitLab, far: GitLabFarEnd
+) -> None:
+    far.lies, far.faults["DELETE"] = {"access_level": 40}, (403, {}, b"{}")
+    held, error = broken_off(provider)
+    assert str(error) == "GitLab refused (403): we could not revoke the token."
+    assert (error.permanent, error.untouched) == (True, False)
+    far.faults.clear()
+    assert died(provider, held) == [True, True]
+    assert far.alive == []
 
 
 def test_a_name_in_other_letters_is_not_asked_for(provider: GitLab, far: GitLabFarEnd) -> None:
