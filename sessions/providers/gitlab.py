@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -25,6 +25,8 @@ LONGEST_S = 3_600 + 86_400
 RENEWED = timedelta(days=400)
 PER_PAGE, MOST_PAGES = 100, 50
 ROUNDS = 3
+# For git over HTTPS, where GitLab takes any name.
+GIT_USER = "oauth2"
 TOKEN = re.compile(r"[!-~]+", re.ASCII)
 
 
@@ -148,7 +150,12 @@ class GitLab:
         if wrong:
             api.revoke(project["id"], answer["id"])
             raise CredentialError(f"GitLab gave another token than was asked for: {wrong}.", permanent=True)
-        secret = {"type": "gitlab", "token": answer["token"], "api": api.server.api, "project": path}
+        secret = {
+            "type": "gitlab",
+            "token": answer["token"],
+            "host": urlsplit(api.server.api).netloc,
+            "username": GIT_USER,
+        }
         return Minted(secret, handle, expires_at)
 
     def steps(self, held: Held) -> Sequence[Step]:

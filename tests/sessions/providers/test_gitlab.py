@@ -174,8 +174,8 @@ def test_what_is_promised_is_what_was_approved_and_the_rest_is_kept(provider: Gi
     assert got.secret == {
         "type": "gitlab",
         "token": far.tokens[100]["token"],
-        "api": far.url,
-        "project": "acme/group/shop",
+        "host": far.url.removeprefix("http://").removesuffix("/api/v4"),
+        "username": "oauth2",
     }
     assert got.secret["token"] not in f"{got}"
 
