@@ -35,6 +35,8 @@ class GitLabFarEnd:
     # What is changed in the next token's answer, and what does not happen although it is said.
     lies: dict[str, Any] = field(default_factory=dict)
     keeps: bool = False
+    largest_page: int = 100
+    says_more: bool = True
     url: str = ""
 
     @property
@@ -79,8 +81,8 @@ class GitLabFarEnd:
         if query.get("state") == "active":
             rows = [row for row in rows if self.active(row)]
         rows = [row for row in rows if query.get("search", "") in row["name"]]
-        page, size = int(query.get("page", 1)), int(query.get("per_page", 20))
-        more = {"X-Next-Page": str(page + 1) if len(rows) > page * size else ""}
+        page, size = int(query.get("page", 1)), min(int(query.get("per_page", 20)), self.largest_page)
+        more = {"X-Next-Page": str(page + 1) if len(rows) > page * size else ""} if self.says_more else {}
         return 200, [self.shown(row) for row in rows[(page - 1) * size : page * size]], more
 
     def revoked(self, project: int, number: int) -> Answer:

@@ -252,16 +252,22 @@ def test_a_lost_token_is_not_called_dead_before(provider: GitLab) -> None:
     assert tried.run().done is False
 
 
+@pytest.mark.parametrize(("largest", "says_more"), [(100, True), (100, False), (50, True)])
 def test_a_lost_token_is_found_on_a_later_page(
-    provider: GitLab, far: GitLabFarEnd, monkeypatch: pytest.MonkeyPatch
+    provider: GitLab, far: GitLabFarEnd, largest: int, says_more: bool
 ) -> None:
+    far.largest_page, far.says_more = largest, says_more
     for number in range(250):
         far.make(7, {"name": f"dbr_x{number}", "scopes": ["read_api"], "expires_at": "2999-01-01"})
     minted(provider)
     assert outcomes(provider, Held("dbr_x", [SHOP], {}, None))["revoke"].done
-    assert [page["page"] for page in far.pages] == ["1", "2", "3"] * 3
     assert len(far.alive) == 250
-    monkeypatch.setattr("sessions.providers.gitlab.MOST_PAGES", 2)
+    query = {"state": "active", "search": "dbr_x", "per_page": "100"}
+    assert far.pages[:3] == [query | {"page": page} for page in ("1", "2", "3")]
+
+
+def test_a_list_without_an_end_proves_nothing(provider: GitLab, far: GitLabFarEnd) -> None:
+    far.faults["GET"] = (200, {"X-Next-Page": "2"}, b"[]")
     with pytest.raises(CredentialError, match="has no end"):
         outcomes(provider, Held("dbr_x", [SHOP], {}, None))
 
@@ -315,6 +321,7 @@ def test_a_token_that_renewed_itself_dies_with_its_successor(provider: GitLab, f
         ({"expires_at": None}, "another last day"),
         ({"expires_at": "2999-01-01"}, "another last day"),
         ({"active": False}, "it is not active"),
+        ({"active": None}, "it is not active"),
     ],
 )
 def test_another_token_than_was_asked_for_is_revoked_at_once(
@@ -388,6 +395,13 @@ def test_a_list_that_cannot_be_read_proves_nothing(provider: GitLab, far: GitLab
         with pytest.raises(CredentialError) as raised:
             step.run()
         assert not raised.value.permanent
+
+
+def test_another_answer_to_the_token_than_401_is_no_proof(provider: GitLab, far: GitLabFarEnd) -> None:
+    _, tried = provider.steps(minted(provider))
+    far.faults["GET"] = (403, {}, b"{}")
+    with pytest.raises(CredentialError, match="refused .403.: we could not try the token"):
+        tried.run()
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET"])
