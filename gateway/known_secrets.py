@@ -9,8 +9,8 @@ SESSION_SLOT = "redact"
 SHORTEST = 8
 # What a credential tells besides its secret. A field that is not named here counts as secret.
 _PLAIN_FIELDS = frozenset(
-    ["access_key_id", "database", "dbname", "expiration", "expires_at", "host", "port", "region", "type", "user"]
-    + ["username"]
+    ["access_key_id", "address", "certificate", "database", "dbname", "expiration", "expires_at", "host", "owner"]
+    + ["port", "region", "type", "user", "username"]
 )
 _LINE_SHORTEST = 16
 

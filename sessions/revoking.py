@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import dropwhile, takewhile
 from typing import Any
 
@@ -207,8 +207,13 @@ def _finish(attempt: Attempt) -> None:
 
 
 def _expired(credential: Credential) -> bool:
-    """Whether it has died by itself, with a margin for the clocks of others. A claim to mint sets `expires_at`."""
+    """Whether it has died by itself, with a margin for the clocks of others. A claim to mint sets `expires_at`.
+
+    Where the far end lets it live on after what was promised, the handle says until when: `ends_by`.
+    """
     ends_at = credential.expires_at or credential.created_at
+    if said := credential.handle.get("ends_by"):
+        ends_at = max(ends_at, datetime.fromisoformat(said))
     return ends_at + timedelta(seconds=LOOK_AGAIN_AFTER_EXPIRY_S) < now()
 
 

@@ -13,6 +13,7 @@ from django.core.checks import CheckMessage, Error, register
 
 from sessions.providers.aws_api import Role
 from sessions.providers.github import App
+from sessions.providers.gitlab import Server as GitLabServer
 from sessions.providers.oauth import Server
 from sessions.providers.places import Place
 
@@ -75,11 +76,12 @@ def policy_keys(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 
 @register()
 def providers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """drawbridge.E007: what is said of OpenBao's engines, AWS, GitHub and OAuth can be understood."""
+    """drawbridge.E007: what is said of OpenBao's engines, AWS, GitHub, GitLab and OAuth can be understood."""
     kinds: tuple[tuple[str, type], ...] = (
         ("OPENBAO_PLACES", Place),
         ("AWS_ROLES", Role),
         ("GITHUB_APPS", App),
+        ("GITLAB_SERVERS", GitLabServer),
         ("OAUTH_SERVERS", Server),
     )
     return [

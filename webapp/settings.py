@@ -125,6 +125,9 @@ AWS_ROLES = env.mapping("AWS_ROLES", {})
 # GitHub Apps by the owner of their repositories: {"app_id", "installation_id", "private_key_file", "api"}.
 GITHUB_APPS = env.mapping("GITHUB_APPS", {})
 GITHUB_TIMEOUT_S = env.number("GITHUB_TIMEOUT_S", 5, least=1)
+# GitLab servers by name: {"api", "token_file"}.
+GITLAB_SERVERS = env.mapping("GITLAB_SERVERS", {})
+GITLAB_TIMEOUT_S = env.number("GITLAB_TIMEOUT_S", 5, least=1)
 # Authorization servers by name: sessions/providers/oauth.py, Server.
 OAUTH_SERVERS = env.mapping("OAUTH_SERVERS", {})
 OAUTH_TIMEOUT_S = env.number("OAUTH_TIMEOUT_S", 5, least=1)

@@ -26,7 +26,7 @@ METHOD = re.compile(r"[A-Z][A-Z-]{0,19}", re.ASCII)
 # A tunnel is asked for with tls://, and TRACE sends back what the gateway added.
 REFUSED_METHODS = {"CONNECT", "TRACE"}
 
-SLOT = re.compile(r"[a-z0-9][a-z0-9_.:-]{0,63}", re.ASCII)
+SLOT = re.compile(r"[a-z0-9][A-Za-z0-9_./:-]{0,63}", re.ASCII)
 # Each way to inject, with the field that it needs beside `slot` and `as`.
 SHAPES: Mapping[str, tuple[str, re.Pattern[str]] | None] = {
     "bearer": None,

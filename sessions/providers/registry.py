@@ -9,12 +9,13 @@ from django.conf import settings
 from audit import canonical
 from sessions.gateways import holds
 from sessions.locks import locked
-from sessions.providers import aws_policy, egress, github_words, oauth, postgresql, static
+from sessions.providers import aws_policy, egress, github_words, gitlab_words, oauth, postgresql, static
 from sessions.providers.aws import Aws
 from sessions.providers.aws_api import AwsApi, Role
 from sessions.providers.contract import CredentialError, Details, Life, Provider
 from sessions.providers.cutter import targets_of
 from sessions.providers.github import App, GitHub, GitHubApi
+from sessions.providers.gitlab import GitLab, GitLabApi, Server
 from sessions.providers.mysql import MySql
 from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
@@ -76,6 +77,14 @@ def _at_places(build: Callable[[OpenBaoApi, Places], Provider]) -> Callable[[], 
     return lambda: build(_api(), {name: Place.of(entry) for name, entry in settings.OPENBAO_PLACES.items()})
 
 
+def _gitlab(kind: str) -> Callable[[], Provider]:
+    def build() -> Provider:
+        entries = settings.GITLAB_SERVERS.items()
+        return GitLab(kind, {name: GitLabApi(Server.of(one), settings.GITLAB_TIMEOUT_S) for name, one in entries})
+
+    return build
+
+
 def _oauth() -> Provider:
     entries = settings.OAUTH_SERVERS.items()
     return oauth.OAuth({name: oauth.OAuthApi(oauth.Server.of(one), settings.OAUTH_TIMEOUT_S) for name, one in entries})
@@ -88,6 +97,8 @@ PROVIDERS: Mapping[str, Entry] = {
     "static": Entry((static.TYPE,), _static, handed_over=False),
     "github": Entry((github_words.DELIVERED,), _github("github")),
     "github-gateway": Entry((github_words.INJECTED,), _github("github-gateway"), handed_over=False),
+    "gitlab": Entry((gitlab_words.DELIVERED,), _gitlab("gitlab")),
+    "gitlab-gateway": Entry((gitlab_words.INJECTED,), _gitlab("gitlab-gateway"), handed_over=False),
     "oauth": Entry((oauth.TYPE,), _oauth, handed_over=False),
     "aws": Entry((aws_policy.DELIVERED,), _aws("aws", aws_policy.DELIVERED)),
     "aws-gateway": Entry((aws_policy.INJECTED,), _aws("aws-gateway", aws_policy.INJECTED), handed_over=False),

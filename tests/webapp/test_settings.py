@@ -108,6 +108,7 @@ def test_the_start_fails_with_the_sentence() -> None:
         ("AWS_ROLES", {"arn": "a"}, "AWS_ROLES: 'x' lacks the field 'region'."),
         ("AWS_ROLES", {"arn": "a", "region": "r", "role": "x"}, "AWS_ROLES: 'x' has no field 'role'."),
         ("GITHUB_APPS", {"app_id": "1", "installation_id": 2}, "GITHUB_APPS: 'x' lacks the field 'private_key_file'."),
+        ("GITLAB_SERVERS", {"api": "https://x/api/v4"}, "GITLAB_SERVERS: 'x' lacks the field 'token_file'."),
         ("OAUTH_SERVERS", {}, "OAUTH_SERVERS: 'x' lacks the field 'token_url'."),
     ],
 )
