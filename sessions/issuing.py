@@ -16,6 +16,7 @@ from sessions.models import Approval, Credential
 from sessions.models.credentials import CredentialState
 from sessions.models.runs import State
 from sessions.providers import registry
+from sessions.providers.circuit import circuit
 from sessions.providers.contract import CredentialError, Intent
 
 logger = structlog.get_logger()
@@ -38,7 +39,8 @@ def run(credential_id: uuid.UUID) -> None:
     try:
         _demand_approved(credential)
         provider = registry.provider(credential.provider)
-        minted = provider.mint(_intent(credential), lambda handle: _remember(credential_id, handle))
+        with circuit(f"{credential.provider} {credential.slot}").call():
+            minted = provider.mint(_intent(credential), lambda handle: _remember(credential_id, handle))
     except CredentialError as error:
         _give_up(claim, credential, error)
         return
@@ -78,14 +80,15 @@ def activate_if_ready(agent_session_id: uuid.UUID) -> None:
 
 def _give_up(claim: claims.Claim, credential: Credential, error: CredentialError) -> None:
     logger.warning("mint_failed", credential=str(credential.id), error=str(error), attempt=claim.attempt)
+    wait_s = max(backoff_s(claim.attempt), error.retry_after_s)
     try:
         if error.permanent:
             Credential.objects.filter(pk=credential.pk).update(problem=str(error)[:300], claimed_until=None)
             lifecycle.fail(credential.agent_session_id, str(error)[:300])
         elif error.untouched:
-            claims.release_mint(claim, str(error), backoff_s(claim.attempt))
+            claims.release_mint(claim, str(error), wait_s)
         else:
-            lifecycle.replace(credential.id, str(error), backoff_s(credential.generation))
+            lifecycle.replace(credential.id, str(error), max(backoff_s(credential.generation), error.retry_after_s))
     except StateConflict:
         # Its session ended meanwhile, so a revocation waits for this claim to end.
         Credential.objects.filter(pk=credential.pk).update(claimed_until=None)

@@ -3,6 +3,7 @@
 A step that was done is not asked for again. What one provider or step does never delays another credential's.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from itertools import dropwhile, takewhile
 from typing import Any
 
 import structlog
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from audit import envelope, notices
 from audit.envelope import Sealed
@@ -33,9 +34,9 @@ AT_ONCE = 16
 UNSETTLED_RETRY_S = 0.5
 LOOK_AGAIN_AFTER_EXPIRY_S = 5
 
-# Two pools, so that cutting an agent off never waits for a vault that is silent.
-_cutting = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="revoke-cut")
-_finishing = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="revoke-finish")
+# Two pools for each provider: cutting an agent off never waits for a vault that is silent, nor for another provider.
+_pools: dict[tuple[str, str], ThreadPoolExecutor] = {}
+_pools_lock = threading.Lock()
 _under_way: set[uuid.UUID] = set()
 SILENT = Outcome(False, {"problem": "It did not answer a moment ago, and is asked again in the next try."})
 
@@ -44,7 +45,15 @@ def start(revocation_ids: Iterable[uuid.UUID]) -> list[Future[None]]:
     """Begin at once in this process, needing neither broker nor worker. A claim keeps others off the same row."""
     fresh = [revocation_id for revocation_id in revocation_ids if revocation_id not in _under_way]
     _under_way.update(fresh)
-    return [_chain(revocation_id) for revocation_id in fresh]
+    kinds = dict(Revocation.objects.filter(pk__in=fresh).values_list("pk", "credential__provider"))
+    return [_chain(revocation_id, kinds.get(revocation_id, "")) for revocation_id in fresh]
+
+
+def _pool(part: str, kind: str) -> ThreadPoolExecutor:
+    with _pools_lock:
+        if (part, kind) not in _pools:
+            _pools[part, kind] = ThreadPoolExecutor(AT_ONCE, thread_name_prefix=f"revoke-{part}-{kind}")
+        return _pools[part, kind]
 
 
 def run(revocation_id: uuid.UUID) -> None:
@@ -55,7 +64,7 @@ def run(revocation_id: uuid.UUID) -> None:
         attempt.finish()
 
 
-def _chain(revocation_id: uuid.UUID) -> Future[None]:
+def _chain(revocation_id: uuid.UUID, kind: str) -> Future[None]:
     """Cut in one pool, then finish in the other; the answer is there after the last step."""
     answered: Future[None] = Future()
 
@@ -69,9 +78,9 @@ def _chain(revocation_id: uuid.UUID) -> Future[None]:
             if attempt is not None:
                 attempt.cut()
                 unless_handed_on.pop_all()
-                _finishing.submit(finish, attempt)
+                _pool("finish", kind).submit(finish, attempt)
 
-    _cutting.submit(cut)
+    _pool("cut", kind).submit(cut)
     return answered
 
 
@@ -99,6 +108,7 @@ class Attempt:
     steps: Sequence[Step]
     done: set[str]
     silent: set[str] = field(default_factory=set)
+    wait_s: float = 0.0
 
     @classmethod
     def begin(cls, revocation_id: uuid.UUID) -> "Attempt | None":
@@ -149,11 +159,15 @@ class Attempt:
         return outcome
 
     def _outcome(self, step: Step) -> Outcome:
+        """No connection is held meanwhile: a far end that hangs must not take those of others."""
+        if not connection.in_atomic_block:
+            connection.close()
         try:
             return step.run()
         except CredentialError as error:
             if error.silent:
                 self.silent.add(step.system)
+            self.wait_s = max(self.wait_s, error.retry_after_s)
             return Outcome(False, {"problem": str(error)})
         except Exception as error:
             # A step that breaks must not keep the others from cutting; what it said may hold a secret.
@@ -195,7 +209,7 @@ def _conclude(attempt: Attempt) -> None:
             return
     except StateConflict as conflict:
         logger.info("revocation_overtaken", revocation=str(revocation.id), found=conflict.found)
-    claims.release_revocation(attempt.claim, backoff_s(attempt.claim.attempt))
+    claims.release_revocation(attempt.claim, max(backoff_s(attempt.claim.attempt), attempt.wait_s))
 
 
 def _finish(attempt: Attempt) -> None:

@@ -5,6 +5,7 @@ CredentialError
     CredentialError(permanent=False)  try again later
     CredentialError(untouched=True)   nothing was minted, so the same intent may be tried again
     CredentialError(silent=True)      the far end did not answer at all: its other steps can wait for the next try
+    CredentialError(retry_after_s=9)  the far end said when it can be asked again: nobody asks before
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+# A far end that says to wait for longer is asked all the same: what has to die may not wait for a number in a header.
+LONGEST_WAIT_S = 300.0
 Details = Mapping[str, Any]
 Json = Mapping[str, Any]
 
@@ -19,8 +22,17 @@ Json = Mapping[str, Any]
 class CredentialError(Exception):
     """A provider could not do what it was asked. `permanent` is the whole retry policy."""
 
-    def __init__(self, message: str, *, permanent: bool = False, untouched: bool = False, silent: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        untouched: bool = False,
+        silent: bool = False,
+        retry_after_s: float = 0,
+    ) -> None:
         super().__init__(message)
+        self.retry_after_s = min(retry_after_s, LONGEST_WAIT_S)
         self.permanent = permanent
         self.untouched = untouched
         self.silent = silent

@@ -16,6 +16,7 @@ import jwt
 
 from sessions.providers import github_words
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
+from sessions.providers.waiting import retry_after_s
 
 HOUR_S = 3_600
 VERSION = "2022-11-28"
@@ -175,7 +176,8 @@ def _refused(purpose: str, answer: httpx.Response) -> CredentialError:
     status = answer.status_code
     limited = status == 429 or (status == 403 and answer.headers.get("x-ratelimit-remaining") == "0")
     if limited or "retry-after" in answer.headers or status >= 500:
-        return CredentialError(f"GitHub is busy or failing ({status}): we could not {purpose}.")
+        said = f"GitHub is busy or failing ({status}): we could not {purpose}."
+        return CredentialError(said, retry_after_s=retry_after_s(answer.headers))
     if status == 422:
         said = "The GitHub App is not installed for these repositories, or has fewer permissions than were approved."
         return CredentialError(said, permanent=True, untouched=True)

@@ -17,6 +17,7 @@ import httpx
 
 from sessions.providers import gitlab_words
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
+from sessions.providers.waiting import retry_after_s
 from sessions.providers.wording import shown
 
 # A credential is promised for an hour at most, and a day may follow until midnight.
@@ -263,7 +264,8 @@ def _refused(purpose: str, answer: httpx.Response, *, untouched: bool = False) -
     """In our words: GitLab's own may repeat what was sent. A limit of requests is waited for, like a fault."""
     status = answer.status_code
     if status == 429 or "retry-after" in answer.headers or status >= 500:
-        return CredentialError(f"GitLab is busy or failing ({status}): we could not {purpose}.")
+        said = f"GitLab is busy or failing ({status}): we could not {purpose}."
+        return CredentialError(said, retry_after_s=retry_after_s(answer.headers))
     why = {
         400: "GitLab makes no such token: the group forbids them, or our role in the project is too low",
         401: "GitLab does not take the token of GITLAB_SERVERS",

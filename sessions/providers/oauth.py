@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
+from sessions.providers.waiting import retry_after_s
 from sessions.providers.wording import listed, shown
 
 TYPE = "oauth2"
@@ -230,6 +231,7 @@ def _refused(purpose: str, answer: httpx.Response) -> CredentialError:
     except (ValueError, AttributeError):
         code = ""
     if answer.status_code >= 500 or answer.status_code == 429 or code in PASSING:
-        return CredentialError(f"The server is busy or failing ({answer.status_code}): we could not {purpose}.")
+        said = f"The server is busy or failing ({answer.status_code}): we could not {purpose}."
+        return CredentialError(said, retry_after_s=retry_after_s(answer.headers))
     said = code if re.fullmatch(r"[a-z_]{1,40}", code) else str(answer.status_code)
     return CredentialError(f"The server refused ({said}): we could not {purpose}.", permanent=True, untouched=True)

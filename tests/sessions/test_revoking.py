@@ -192,3 +192,33 @@ def test_evidence_that_no_longer_stands_proves_nothing(world: World) -> None:
     revocation = dying(world)
     with pytest.raises(StateConflict, match="to be done again"):
         lifecycle.record_revoked(revocation.id, {"cut": {}})
+
+
+def test_a_provider_that_hangs_delays_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of its revocations than there are threads for it; the other's is done meanwhile."""
+    over = threading.Event()
+    kinds = {}
+    for _ in range(revoking.AT_ONCE + 2):
+        kinds[dying(world).pk] = "hangs"
+    other = dying(world)
+    kinds[other.pk] = "answers"
+    taken: list[str] = []
+
+    monkeypatch.setattr(revoking, "_pools", {})
+    monkeypatch.setattr(revoking, "_under_way", set())
+
+    def begin(revocation_id: object) -> None:
+        kind = kinds[revocation_id]
+        if kind == "hangs":
+            over.wait(20)
+        taken.append(kind)
+
+    monkeypatch.setattr(revoking.Attempt, "begin", begin)
+    chains = [revoking._chain(pk, kind) for pk, kind in kinds.items()]
+    try:
+        chains[-1].result(5)
+        assert taken == ["answers"]
+    finally:
+        over.set()
+        for chain in chains:
+            chain.result(20)
