@@ -167,7 +167,7 @@ def _valkey(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     def allowed(secret: Secret, *command: str) -> bool:
         agent = found.valkey(secret["username"], secret["password"])
         try:
-            agent.execute_command(*command)
+            agent.execute_command(*command)  # type: ignore[no-untyped-call]
         except (NoPermissionError, redis.AuthenticationError):
             return False
         finally:
