@@ -7,7 +7,7 @@ from django.conf import settings
 
 from audit.event import now
 from sessions import canary as canaries
-from sessions import issuing, revoking
+from sessions import issuing, reconciling, revoking
 from sessions import sweep as sweeping
 from sessions.providers import registry
 from sessions.providers.aws import Aws
@@ -35,6 +35,11 @@ def tidy_aws() -> None:
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator] # Celery has no types
 def canary() -> None:
     canaries.run()
+
+
+@shared_task(ignore_result=True)  # type: ignore[untyped-decorator] # Celery has no types
+def reconcile() -> None:
+    reconciling.run()
 
 
 @shared_task(ignore_result=True)  # type: ignore[untyped-decorator] # Celery has no types

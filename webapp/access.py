@@ -47,6 +47,8 @@ ACCESS: dict[str, Who] = {
     "event-proof": Who.PERSON,
     "event-leaf": Who.PERSON,
     "switch": Who.PERSON,
+    "reconciliations": Who.PERSON,
+    "reconcile": Who.PERSON,
     "credential-list": Who.PERSON,
     "credential-standing": Who.PERSON,
     "credential-kill": Who.PERSON,

@@ -178,6 +178,7 @@ CELERY_TASK_ROUTES = {
     "sessions.tasks.revoke": {"queue": "revoke"},
     "sessions.tasks.sweep": {"queue": "sweep"},
     "sessions.tasks.canary": {"queue": "log"},
+    "sessions.tasks.reconcile": {"queue": "log"},
     "sessions.export_tasks.*": {"queue": "log"},
     "audit.*": {"queue": "log"},
 }
@@ -185,6 +186,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sessions.tasks.sweep", "schedule": 1.0, "options": {"expires": 2.0}},
     "exports": {"task": "sessions.export_tasks.tidy", "schedule": 60.0, "options": {"expires": 50.0}},
     "siem": {"task": "audit.siem_tasks.deliver", "schedule": 5.0, "options": {"expires": 5.0}},
+    "reconcile": {"task": "sessions.tasks.reconcile", "schedule": crontab(minute="*/10"), "options": {"expires": 500}},
     "tidy-aws": {"task": "sessions.tasks.tidy_aws", "schedule": crontab(minute="*/20"), "options": {"expires": 1000}},
     "archive": {"task": "audit.tasks.archive_segments", "schedule": crontab(minute=7), "options": {"expires": 3000}},
     "archive-check": {

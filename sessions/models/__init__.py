@@ -8,6 +8,7 @@ from sessions.models.gateways import Gateway, GatewayCut
 from sessions.models.orders import KillOrder
 from sessions.models.people import Membership, Person, Role, Team
 from sessions.models.profiles import Profile, ProfileVersion
+from sessions.models.reconciliations import Reconciliation
 from sessions.models.runs import AgentSession, Approval, Grant, Transition
 from sessions.models.verifications import Verification
 
@@ -28,6 +29,7 @@ __all__ = [
     "Person",
     "Profile",
     "ProfileVersion",
+    "Reconciliation",
     "Revocation",
     "RevocationStep",
     "Role",

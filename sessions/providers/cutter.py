@@ -161,6 +161,10 @@ class Cutter:
         row = self._rows("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [name])
         return row[0][0] if row else None
 
+    def roles(self) -> set[str]:
+        """All roles that were made for credentials."""
+        return {name for (name,) in self._rows("SELECT rolname FROM pg_roles WHERE rolname ~ '^dbr_[0-9a-f]{32}$'", [])}
+
     def sessions(self, name: str) -> int:
         """How many sessions of the role are open."""
         (count,) = self._row("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [name])

@@ -61,6 +61,34 @@ class OpenBao:
         except CredentialError as error:
             raise untouched(error) from None
 
+    @property
+    def targets(self) -> Sequence[str]:
+        return sorted(self._cutters)
+
+    def roles(self, target: str) -> set[str]:
+        """The names of credentials that have a role in a database."""
+        return self._cutters[target].roles()
+
+    def details_of(self, target: str) -> Sequence[Details]:
+        """Enough of an object to end a credential of a database of which nothing but its name is known."""
+        return [{"type": postgresql.TYPE, "locations": [f"postgresql://{target}/public.unknown"], "actions": ["read"]}]
+
+    def tokens(self) -> dict[str, str]:
+        """Accessors of the tokens that credentials hang on, by the credential's name."""
+        found = {}
+        for accessor in self._api.accessors():
+            token = self._api.token_of(accessor)
+            name = (token["meta"] or {}).get("credential") if token is not None else None
+            if name:
+                found[str(name)] = accessor
+        return found
+
+    def knows(self, accessor: str) -> bool:
+        return self._api.token_of(accessor) is not None
+
+    def end_token(self, accessor: str) -> None:
+        self._api.revoke_token(accessor)
+
     def steps(self, held: Held) -> Sequence[Step]:
         return Ending(self._api, lambda: self._cutter(held), held).steps()
 

@@ -14,6 +14,7 @@ PATHS = (
     "/log/",
     "/credentials/",
     "/switch/",
+    "/reconciliations/",
     "/agents/",
     "/profiles/",
     "/gateways/",
