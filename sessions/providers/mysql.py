@@ -4,14 +4,13 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pymysql
 
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Outcome, Step
-from sessions.providers.engine import Engine
-from sessions.providers.places import LONGEST_LIFE_S, Place
+from sessions.providers.contract import CredentialError, Details, Intent, Json
+from sessions.providers.database import Database
+from sessions.providers.places import Place
 from sessions.providers.wording import listed
 
 PRIVILEGES = {"read": ("SELECT",), "write": ("INSERT", "UPDATE"), "delete": ("DELETE",)}
@@ -29,8 +28,9 @@ REVOCATION = [
 ]
 
 
-class MySql(Engine):
+class MySql(Database):
     kind = engine = "mysql"
+    who = "the database"
     location = re.compile(
         r"mysql://(?P<place>[a-z][a-z0-9_-]{0,50})/(?P<what>[a-z0-9_]{1,60}\.[a-z0-9_]{1,60})", re.ASCII
     )
@@ -42,9 +42,6 @@ class MySql(Engine):
         for action in (action for action in self.actions if action in details["actions"]):
             yield f"{self.actions[action]} rows of {tables} in {self._name([details])} (MariaDB)."
         yield f"At most {CONNECTIONS} connections at once."
-
-    def life(self, details: Sequence[Details]) -> Life:
-        return Life(60, LONGEST_LIFE_S, "at once", "its lease ends it.")
 
     def role(self, intent: Intent, place: Place) -> Json:
         create = (
@@ -67,39 +64,19 @@ class MySql(Engine):
             "max_ttl": f"{intent.ttl_s}s",
         }
 
-    def secret(self, place: Place, data: Mapping[str, Any]) -> Json:
-        return {
-            "type": self.kind,
-            "host": place.host,
-            "port": place.port,
-            "username": data["username"],
-            "password": data["password"],
-        }
-
-    def proofs(self, held: Held, place: Place) -> Sequence[Step]:
-        def login() -> Outcome:
-            if held.secret is None:
-                return Outcome(True, {"tried": "no: the secret is not known"})
-            code = refused(place, held.secret["username"], held.secret["password"])
-            return Outcome(code is not None, {"tried": "yes", "answer": f"error {code}" if code else "it was let in"})
-
-        return [Step("login", "proof", "Log-in refused by the database", login, f"mysql {place.host}")]
-
-
-def refused(place: Place, user: str, password: str) -> int | None:
-    """The error with which the log-in was refused; None where it was let in."""
-    try:
-        pymysql.connect(
-            host=place.host,
-            port=place.port,
-            user=user,
-            password=password,
-            connect_timeout=TIMEOUT_S,
-            read_timeout=TIMEOUT_S,
-        ).close()
-    except pymysql.err.MySQLError as error:
-        code = error.args[0] if error.args else 0
-        if code in REFUSED:
-            return int(code)
-        raise CredentialError(f"The database did not judge the log-in (error {code}).", silent=True) from None
-    return None
+    def refusal(self, place: Place, user: str, password: str) -> str:
+        try:
+            pymysql.connect(
+                host=place.host,
+                port=place.port,
+                user=user,
+                password=password,
+                connect_timeout=TIMEOUT_S,
+                read_timeout=TIMEOUT_S,
+            ).close()
+        except pymysql.err.MySQLError as error:
+            code = error.args[0] if error.args else 0
+            if code in REFUSED:
+                return f"error {code}"
+            raise CredentialError(f"The database did not judge the log-in (error {code}).", silent=True) from None
+        return ""

@@ -7,17 +7,16 @@ A location names the beginning of the keys that may be touched.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Outcome, Step
-from sessions.providers.engine import Engine
-from sessions.providers.places import LONGEST_LIFE_S, Place
+from sessions.providers.contract import CredentialError, Details, Intent, Json
+from sessions.providers.database import Database
+from sessions.providers.places import Place
 from sessions.providers.wording import listed
 
 TIMEOUT_S = 5
@@ -26,8 +25,9 @@ COMMANDS = {"read": ("+@read", "-@dangerous"), "write": ("+@write", "-@dangerous
 NEVER = ("-@scripting", "-@admin", "-scan", "-randomkey", "+ping", "+hello", "+client|setinfo", "+client|setname")
 
 
-class Valkey(Engine):
+class Valkey(Database):
     kind = engine = "valkey"
+    who = "Valkey"
     location = re.compile(r"valkey://(?P<place>[a-z][a-z0-9_-]{0,50})/(?P<what>[A-Za-z0-9:_.-]{1,100})", re.ASCII)
     example = "valkey://place/beginning-of-keys:"
     actions = {"read": "Read", "write": "Change and delete"}
@@ -36,9 +36,6 @@ class Valkey(Engine):
         keys = listed([f"{each}*" for each in self.wanted([details])])
         for action in (action for action in self.actions if action in details["actions"]):
             yield f"{self.actions[action]} the keys {keys} of {self._name([details])} (Valkey)."
-
-    def life(self, details: Sequence[Details]) -> Life:
-        return Life(60, LONGEST_LIFE_S, "at once", "its lease ends it.")
 
     def role(self, intent: Intent, place: Place) -> Json:
         return {
@@ -57,23 +54,8 @@ class Valkey(Engine):
         asked = [action for action in self.actions if any(action in each["actions"] for each in details)]
         return [*rules, *(rule for action in asked for rule in COMMANDS[action]), *NEVER]
 
-    def secret(self, place: Place, data: Mapping[str, Any]) -> Json:
-        return {
-            "type": self.kind,
-            "host": place.host,
-            "port": place.port,
-            "username": data["username"],
-            "password": data["password"],
-        }
-
-    def proofs(self, held: Held, place: Place) -> Sequence[Step]:
-        def login() -> Outcome:
-            if held.secret is None:
-                return Outcome(True, {"tried": "no: the secret is not known"})
-            alive = lets_in(place, held.secret["username"], held.secret["password"])
-            return Outcome(not alive, {"tried": "yes", "answer": "it was let in" if alive else "WRONGPASS"})
-
-        return [Step("login", "proof", "Log-in refused by Valkey", login, f"valkey {place.host}")]
+    def refusal(self, place: Place, user: str, password: str) -> str:
+        return "" if lets_in(place, user, password) else "WRONGPASS"
 
 
 def lets_in(place: Place, user: str, password: str) -> bool:
