@@ -122,8 +122,7 @@ class Attempt:
             return None
         earlier = revocation.steps.filter(done=True).values_list("name", flat=True)
         done = set(earlier) if claim.attempt > 1 else set()
-        steps = registry.provider(revocation.credential.provider).steps(_held(revocation.credential))
-        return cls(claim, revocation, steps, done)
+        return cls(claim, revocation, _steps(revocation.credential), done)
 
     def cut(self) -> None:
         """The steps that need nothing but the first far end: they shut the agent out."""
@@ -178,6 +177,15 @@ class Attempt:
 def _being_minted(credential: Credential) -> bool:
     """Whether a worker may still be minting it. Nobody was given it yet, and what it mints is not known before."""
     return credential.claimed_until is not None and credential.claimed_until > now()
+
+
+def _steps(credential: Credential) -> Sequence[Step]:
+    """Where the settings know its provider, or its far end, no more, one step that says so until it died by itself."""
+    try:
+        return registry.provider(credential.provider).steps(_held(credential))
+    except CredentialError as error:
+        lost = Outcome(False, {"problem": str(error)})
+        return [Step("settings", "revoke", "Its far end asked", lambda: lost, credential.provider)]
 
 
 def _held(credential: Credential) -> Held:

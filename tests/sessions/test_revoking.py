@@ -222,3 +222,20 @@ def test_a_provider_that_hangs_delays_no_other(world: World, monkeypatch: pytest
         over.set()
         for chain in chains:
             chain.result(20)
+
+
+def test_a_far_end_that_the_settings_know_no_more_is_said_until_it_died(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lost:
+        def steps(self, held: Held) -> list[Step]:
+            raise CredentialError("crm is not in OAUTH_SERVERS any more.")
+
+    revocation = dying(world)
+    monkeypatch.setattr("sessions.providers.registry.provider", lambda kind: Lost())
+    revoking.run(revocation.pk)
+    assert state_of(revocation) == "revoking"
+    assert revocation.steps.get().evidence == {"problem": "crm is not in OAUTH_SERVERS any more."}
+    with time_machine.travel(now() + timedelta(hours=1)):
+        revoking.run(revocation.pk)
+    assert state_of(revocation) == "expired_unrevoked"
