@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from sessions.providers.contract import CredentialError, Held, Intent, Minted
 from tests.sessions.providers.cases import NAMES, Case, case
@@ -165,6 +166,18 @@ def outcome(step: Any) -> bool:
         return bool(step.run().done)
     except CredentialError:
         return False
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_a_clock_that_is_wrong_harms_nothing(one: Case, minutes: int) -> None:
+    """Ours is; the far end's is not, where it is a process of its own. Lives are counted from when we asked."""
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=minutes)):
+        held, made = mint(one)
+        life = one.provider.life(one.details)
+        assert made.expires_at <= datetime.now(UTC) + timedelta(seconds=max(900, life.shortest_s) + 2)
+        assert one.inside(made.secret)
+        assert ended(one, held)
+        assert one.inside(made.secret) is not one.takes_back
 
 
 def test_secrets_are_in_no_handle_and_no_text(one: Case) -> None:
