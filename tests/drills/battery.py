@@ -22,9 +22,9 @@ What each provider has to keep, against its far end behind a proxy that misbehav
 `script/drill battery --write`; `script/test` runs all of it. The numbers are tests passed of tests run.
 
 `openbao kv` to `ssh` are made by a real OpenBao; their secrets are used at a real OpenBao, MariaDB, Valkey, TLS server
-(with the list of revoked certificates) and sshd. GitHub and OAuth 2.0 are stand-ins; GitHub's holds what it is asked
-against GitHub's own description. PostgreSQL, AWS and GitLab have tests of their own that go further
-(`tests/sessions/providers/test_end.py`, `test_crashes.py`, `test_aws.py`, `test_gitlab.py`).
+(with the list of revoked certificates) and sshd. GitHub, GitLab and OAuth 2.0 are stand-ins; GitHub's holds what it is
+asked against GitHub's own description, GitLab's against what its official Python client declares. PostgreSQL and AWS
+have tests of their own that go further (`tests/sessions/providers/test_end.py`, `test_crashes.py`, `test_aws.py`).
 
 Faults are 429 with Retry-After, 500, 503, a page of HTML, a connection that is lost before the far end was asked or
 after it did as it was told, and one that is slow beyond the time-out. A crash loses the answer to the first, second

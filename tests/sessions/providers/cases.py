@@ -21,6 +21,8 @@ from redis.exceptions import NoPermissionError
 
 from sessions.providers.contract import Details, Provider
 from sessions.providers.github import App, GitHub, GitHubApi
+from sessions.providers.gitlab import GitLab, GitLabApi
+from sessions.providers.gitlab import Server as GitLabServer
 from sessions.providers.mysql import MySql
 from sessions.providers.oauth import OAuth, OAuthApi, Server
 from sessions.providers.openbao_api import OpenBaoApi
@@ -31,6 +33,7 @@ from sessions.providers.valkey import Valkey
 from tests.sessions.providers import faulty
 from tests.sessions.providers.engines import Engines
 from tests.sessions.providers.github_far_end import INSTALLATION, GitHubFarEnd, github
+from tests.sessions.providers.gitlab_far_end import WORKER, GitLabFarEnd, gitlab
 from tests.sessions.providers.oauth_far_end import authorization_server
 
 TIMEOUT_S = 0.7
@@ -57,7 +60,7 @@ class Case:
     labels: dict[str, str] = field(default_factory=lambda: {"agent_session": str(uuid.uuid4())})
 
 
-NAMES = ("openbao kv", "openbao transit", "mysql", "valkey", "pki", "ssh", "github", "oauth2")
+NAMES = ("openbao kv", "openbao transit", "mysql", "valkey", "pki", "ssh", "github", "gitlab", "oauth2")
 
 
 @contextmanager
@@ -321,6 +324,28 @@ def _github(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     )
 
 
+def _gitlab(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
+    far = stack.enter_context(gitlab(GitLabFarEnd()))
+    proxy = stack.enter_context(faulty.before(far.url))
+    (folder / "worker").write_text(WORKER)
+    api = GitLabApi(GitLabServer(proxy.url, str(folder / "worker")), TIMEOUT_S)
+    stack.callback(api.close)
+
+    def row(secret: Secret) -> dict[str, Any]:
+        [one] = [one for one in far.tokens.values() if one["token"] == secret["token"]]
+        return one
+
+    return Case(
+        name,
+        GitLab("gitlab", {"corp": api}),
+        proxy,
+        [{"type": "gitlab", "locations": ["gitlab:corp/acme/group/shop"], "actions": ["read_repository"]}],
+        inside=lambda secret: far.active(row(secret)),
+        outside=lambda secret: (row(secret)["scopes"], row(secret)["project"]) != (["read_repository"], 7),
+        alive=lambda credential: sum(far.active(one) for one in far.tokens.values() if one["name"] == credential),
+    )
+
+
 def _oauth(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     far = stack.enter_context(authorization_server())
     proxy = stack.enter_context(faulty.before(far.url))
@@ -355,6 +380,7 @@ MAKERS: Mapping[str, Callable[[str, Engines, Path, ExitStack], Case]] = {
     "pki": _pki,
     "ssh": _ssh,
     "github": _github,
+    "gitlab": _gitlab,
     "oauth2": _oauth,
 }
 assert set(MAKERS) == set(NAMES)

@@ -20,6 +20,8 @@ ANSWERS = {
 LOST_BEFORE, LOST_AFTER, SLOW = "lost before", "lost after", "slow"
 FAULTS = (*ANSWERS, LOST_BEFORE, LOST_AFTER, SLOW)
 SLOW_S = 1.0
+# Headers of the real one's answers that are passed on.
+KEPT = ("content-type", "x-next-page")
 
 
 @dataclass
@@ -84,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
             connection.request(self.command, self.path, body, dict(self.headers))
             answer = connection.getresponse()
             said = answer.read()
-            kept = {name: value for name, value in answer.getheaders() if name.lower() in ("content-type",)}
+            kept = {name: value for name, value in answer.getheaders() if name.lower() in KEPT}
             return answer.status, kept, said
         finally:
             connection.close()
