@@ -44,8 +44,9 @@ SILENT = Outcome(False, {"problem": "It did not answer a moment ago, and is aske
 def start(revocation_ids: Iterable[uuid.UUID]) -> list[Future[None]]:
     """Begin at once in this process, needing neither broker nor worker. A claim keeps others off the same row."""
     fresh = [revocation_id for revocation_id in revocation_ids if revocation_id not in _under_way]
-    _under_way.update(fresh)
+    # Asked before they count as under way: where the database fails here, the next sweep begins them.
     kinds = dict(Revocation.objects.filter(pk__in=fresh).values_list("pk", "credential__provider"))
+    _under_way.update(fresh)
     return [_chain(revocation_id, kinds.get(revocation_id, "")) for revocation_id in fresh]
 
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 import time_machine
+from django.db import OperationalError
 
 from audit.event import now
 from sessions import claims, lifecycle, revoking
@@ -54,8 +55,8 @@ def state_of(revocation: Revocation) -> str:
     return Credential.objects.get(pk=revocation.credential_id).state
 
 
-def fails(error: Exception) -> Callable[[], Outcome]:
-    def act() -> Outcome:
+def fails(error: Exception) -> Callable[..., Outcome]:
+    def act(**_: object) -> Outcome:
         raise error
 
     return act
@@ -239,3 +240,17 @@ def test_a_far_end_that_the_settings_know_no_more_is_said_until_it_died(
     with time_machine.travel(now() + timedelta(hours=1)):
         revoking.run(revocation.pk)
     assert state_of(revocation) == "expired_unrevoked"
+
+
+def test_what_could_not_be_begun_is_begun_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that fails for a moment must not leave a revocation to nobody."""
+    revocation = dying(world)
+    begun: list[object] = []
+    monkeypatch.setattr(revoking, "_chain", lambda pk, kind: begun.append((pk, kind)))
+    monkeypatch.setattr(revoking, "_under_way", set())
+    with monkeypatch.context() as broken:
+        broken.setattr(Revocation.objects, "filter", fails(OperationalError("gone")))
+        with pytest.raises(OperationalError):
+            revoking.start([revocation.pk])
+    revoking.start([revocation.pk])
+    assert begun == [(revocation.pk, "openbao")]
