@@ -33,6 +33,13 @@ class Found:
     key: AgentKey | None = None
     gateway: Gateway | None = None
 
+    @property
+    def team(self) -> uuid.UUID | None:
+        """Whose it is; None for what belongs to no team."""
+        if self.key is not None:
+            return self.key.agent.team_id
+        return self.agent_session.team_id if self.agent_session is not None else None
+
 
 def remember(credential: Credential, secret: Mapping[str, Any]) -> None:
     """Keep the digests of what a credential has that is secret."""
@@ -54,9 +61,8 @@ def candidates(text: str) -> list[str]:
 
 
 def look_up(text: str, watcher: Viewer) -> list[Found]:
-    """What is known of it, in teams where the viewer has a role."""
-    words = candidates(text)
-    return [one for one in _all(words) if one.agent_session is None or may_see(watcher, one.agent_session.team_id)]
+    """What is known of it, in teams where the viewer has a role; a gateway serves all teams."""
+    return [one for one in _all(candidates(text)) if one.team is None or may_see(watcher, one.team)]
 
 
 def _all(words: list[str]) -> Iterator[Found]:

@@ -75,6 +75,14 @@ def test_our_own_keys_are_known(world: World) -> None:
     ]
 
 
+def test_a_key_of_another_teams_agent_stays_theirs(world: World) -> None:
+    foreign, key = factories.world(), tokens.new(tokens.AGENT_KEY)
+    foreign.agent.keys.update(digest=tokens.digest(key))
+    assert leaks.look_up(key, viewer(world.security)) == []
+    [one] = leaks.look_up(key, viewer(foreign.security))
+    assert one.key == foreign.agent.keys.get()
+
+
 def test_what_other_teams_hold_stays_theirs(world: World) -> None:
     foreign = factories.world()
     credential = with_secret(foreign, {"token": "ghs_abcDEF0123456789"})
