@@ -64,11 +64,8 @@ class Engine(ABC):
             yield "One object speaks of one place: write one object for each."
         for match in matches:
             known = self._places.get(match["place"])
-            if known is not None and not self.permitted(known, match["what"]):
+            if known is not None and not known.permits(match["what"]):
                 yield f"{shown(match['what'])} is not among what {match['place']} allows."
-
-    def permitted(self, place: Place, what: str) -> bool:
-        return place.permits(what)
 
     @abstractmethod
     def sentences(self, details: Details) -> Iterator[str]: ...

@@ -18,7 +18,7 @@ import httpx
 from sessions.providers import gitlab_words
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
 from sessions.providers.waiting import retry_after_s
-from sessions.providers.wording import shown
+from sessions.providers.wording import shown, slot_of
 
 # A credential is promised for an hour at most, and a day may follow until midnight.
 LONGEST_S = 3_600 + 86_400
@@ -115,7 +115,7 @@ class GitLab:
     def slots(self, details: Sequence[Details]) -> Mapping[str, Sequence[Details]]:
         """One token for each project."""
         found = gitlab_words.by_project(details)
-        return {gitlab_words.slot(location): objects for location, objects in found.items()}
+        return {slot_of(location): objects for location, objects in found.items()}
 
     def problems(self, details: Details) -> Iterator[str]:
         return gitlab_words.problems(details, self._servers)

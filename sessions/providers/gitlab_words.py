@@ -7,7 +7,6 @@ An authorization_details object (RFC 9396 section 2) of this type is:
      "actions": ["read_repository", "read_api"]}      scopes of a project access token
 """
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
@@ -21,9 +20,6 @@ MOST_PROJECTS = 20
 LONGEST_PATH = 255
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_-])?"
 LOCATION = re.compile(rf"gitlab:([a-z][a-z0-9_-]{{0,30}})/({_PART}(?:/{_PART}){{1,20}})", re.ASCII)
-# A slot has 64 characters at most. Of a longer one the head is kept, and a hash of the whole after a colon, which no
-# path has.
-LONGEST_SLOT, HASH_LENGTH = 64, 16
 # What administers runners, clusters or the project itself is not among them, and cannot be granted.
 SCOPES: Mapping[str, str] = {
     "read_repository": "Read the code of",
@@ -103,13 +99,6 @@ def by_project(details: Sequence[Details]) -> Mapping[str, list[Details]]:
         for location in each["locations"]:
             found.setdefault(location, []).append({**each, "locations": [location]})
     return found
-
-
-def slot(location: str) -> str:
-    if len(location) <= LONGEST_SLOT:
-        return location
-    digest = hashlib.sha256(location.encode()).hexdigest()[:HASH_LENGTH]
-    return f"{location[: LONGEST_SLOT - HASH_LENGTH - 1]}:{digest}"
 
 
 def scopes(details: Sequence[Details]) -> list[str]:

@@ -11,6 +11,7 @@ from sessions.providers.contract import Details, Held, Intent, Json, Life, Outco
 from sessions.providers.engine import Engine
 from sessions.providers.places import LONGEST_LIFE_S, Place
 from sessions.providers.session_token import OPENBAO
+from sessions.providers.wording import slot_of
 
 
 class Pki(Engine):
@@ -20,9 +21,6 @@ class Pki(Engine):
     actions = {"client": "Prove to servers to be"}
     asking = "issue"
 
-    def permitted(self, place: Place, what: str) -> bool:
-        return what in place.allowed
-
     def problems(self, details: Details) -> Iterator[str]:
         yield from super().problems(details)
         if isinstance(details.get("locations"), list) and len(details["locations"]) > 1:
@@ -30,7 +28,10 @@ class Pki(Engine):
 
     def slots(self, details: Sequence[Details]) -> Mapping[str, Sequence[Details]]:
         """A certificate for each name."""
-        return {each["locations"][0][:64]: [each] for each in details}
+        slots: dict[str, list[Details]] = {}
+        for each in details:
+            slots.setdefault(slot_of(each["locations"][0]), []).append(each)
+        return slots
 
     def sentences(self, details: Details) -> Iterator[str]:
         (name,) = self.wanted([details])

@@ -8,6 +8,9 @@ from sessions.providers.contract import CredentialError
 from sessions.providers.wording import listed
 
 LONGEST_LIFE_S = 86_400
+# Engines in which nothing can be asked for that is not named, and those in which it is named whole.
+NAMED = frozenset({"ssh", "pki"})
+WHOLE = NAMED | {"transit"}
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Place:
     """A mount of an engine, and for what stands behind it where it is.
 
     `allowed` are the only things that may be named there: users (ssh), names (pki), keys (transit), or beginnings of
-    paths (kv) and of tables (mysql). Where it is empty everything may be, but in ssh and pki nothing.
+    paths (kv), of tables (mysql) and of keys (valkey). Where it is empty everything may be, but in ssh and pki nothing.
     """
 
     engine: str
@@ -29,8 +32,12 @@ class Place:
     def of(cls, entry: Mapping[str, Any]) -> "Place":
         return cls(**{str(name): value for name, value in entry.items()})
 
-    def permits(self, beginning_of: str) -> bool:
-        return not self.allowed or any(beginning_of.startswith(each) for each in self.allowed)
+    def permits(self, what: str) -> bool:
+        if not self.allowed:
+            return self.engine not in NAMED
+        if self.engine in WHOLE:
+            return what in self.allowed
+        return any(what.startswith(each) for each in self.allowed)
 
 
 Places = Mapping[str, Place]

@@ -30,9 +30,6 @@ class Ssh(Engine):
     actions = {"log in": "Log in"}
     asking = "sign"
 
-    def permitted(self, place: Place, what: str) -> bool:
-        return what in place.allowed
-
     def sentences(self, details: Details) -> Iterator[str]:
         yield f"Log in by SSH as {listed(self.wanted([details]))} to the servers of {self._name([details])}."
 
