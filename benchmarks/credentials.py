@@ -10,6 +10,7 @@ a PostgreSQL credential each, killed by one call and proven dead, beside as many
 import argparse
 import json
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,10 +85,8 @@ class Bare:
         from sessions.providers.session_token import token_fields
 
         intent, provider = intent_of(self.one), self.one.provider
-        if provider.kind == "ssh":
-            intent.labels["public_key"] = public_key()
         place = provider._places[provider._name(intent.details)]
-        path, asked = f"{place.mount}/{provider.asking}/{intent.name}", provider.asked(intent)
+        path, asked = f"{place.mount}/{provider.asking}/{intent.name}", self._asked(intent)
         policy = {"policy": f'path "{path}" {{ capabilities = ["read", "update"] }}'}
         role, token = provider.role(intent, place), token_fields(intent)
         began = time.perf_counter()
@@ -101,6 +100,12 @@ class Bare:
             self.client.write_data("sys/leases/revoke", data={"lease_id": made["lease_id"], "sync": True})
         self.client.write_data("auth/token/revoke-accessor", data={"accessor": auth["accessor"]})
         return minted - began, time.perf_counter() - minted
+
+    def _asked(self, intent: Any) -> Any:
+        from sessions.providers.ssh import Ssh
+
+        provider = self.one.provider
+        return provider.signing(intent, public_key()) if isinstance(provider, Ssh) else provider.asked(intent)
 
 
 def public_key() -> str:
@@ -256,8 +261,6 @@ def _kills(rounds: int) -> list[float]:
 
 def _hanging() -> ExitStack:
     """Revocations of a provider whose far end never answers, until the block is left."""
-    import threading
-
     from sessions import revoking
 
     over, stack = threading.Event(), ExitStack()

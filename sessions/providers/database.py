@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sessions.providers.contract import Details, Held, Json, Life, Outcome, Step
+from sessions.providers.contract import Details, Held, Intent, Json, Life, Outcome, Step
 from sessions.providers.engine import Engine
 from sessions.providers.places import LONGEST_LIFE_S, Place
 
@@ -17,6 +17,17 @@ class Database(Engine):
     @abstractmethod
     def refusal(self, place: Place, user: str, password: str) -> str:
         """What a log-in is refused with; empty where it is let in. CredentialError where nobody judges it."""
+
+    def leased(self, intent: Intent, place: Place, creation: Sequence[str], **more: Any) -> Json:
+        """OpenBao's role: what makes the user, and for how long."""
+        lives = f"{intent.ttl_s}s"
+        return {
+            "db_name": place.connection,
+            "creation_statements": list(creation),
+            "default_ttl": lives,
+            "max_ttl": lives,
+            **more,
+        }
 
     def life(self, details: Sequence[Details]) -> Life:
         return Life(60, LONGEST_LIFE_S, "at once", "its lease ends it.")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
-from sessions.providers.openbao_api import OpenBaoApi
+from sessions.providers.contract import Details, Held, Intent, Json, Life, Minted, Outcome, Step
+from sessions.providers.openbao_api import OpenBaoApi, rule
 from sessions.providers.places import Place, Places, demand_sound, place, unknown
 from sessions.providers.session_token import OPENBAO, POLICY_PREFIX, SessionToken, token_fields, untouched
 from sessions.providers.wording import listed, shown
@@ -98,29 +98,28 @@ class Engine(ABC):
         return {}
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
+        return self.made(intent, record, self.asked(intent))
+
+    def made(self, intent: Intent, record: Callable[[Json], None], asked: Json | None) -> Minted:
         """The token that the credential hangs on is never stored: its accessor, recorded at once, ends it."""
         demand_sound([problem for each in intent.details for problem in self.problems(each)])
         name = self._name(intent.details)
         where = self._places[name]
-        self._prepare(intent, where)
+        self._prepare(intent, where, "read" if asked is None else "update")
         began = datetime.now(UTC)
         auth = self._api.create_token(token_fields(intent))
         handle = {"place": name, "accessor": auth["accessor"]}
         record(handle)
-        answer = self._api.generate(self._asking(intent.name, where), auth["client_token"], self.asked(intent))
+        answer = self._api.generate(self._asking(intent.name, where), auth["client_token"], asked)
         lease_s = answer["lease_duration"] or intent.ttl_s
         handle |= {"lease_id": answer["lease_id"]} if answer["lease_id"] else {}
         ends_at = began + timedelta(seconds=min(intent.ttl_s, auth["lease_duration"], lease_s))
         return Minted(self.secret(where, answer["data"]), {**handle, **self.handle(answer["data"])}, ends_at)
 
-    def _prepare(self, intent: Intent, where: Place) -> None:
-        capability = "read" if self.asked(intent) is None else "update"
-        policy = f'path "{self._asking(intent.name, where)}" {{\n  capabilities = ["{capability}"]\n}}\n'
-        try:
+    def _prepare(self, intent: Intent, where: Place, capability: str) -> None:
+        with untouched():
             self._api.write(f"{where.mount}/roles/{intent.name}", self.role(intent, where))
-            self._api.write_policy(POLICY_PREFIX + intent.name, policy)
-        except CredentialError as error:
-            raise untouched(error) from None
+            self._api.write_policy(POLICY_PREFIX + intent.name, rule(self._asking(intent.name, where), capability))
 
     def steps(self, held: Held) -> Sequence[Step]:
         where = place(self._name(held.details), self._places)

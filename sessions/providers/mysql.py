@@ -15,8 +15,7 @@ from sessions.providers.wording import listed
 
 PRIVILEGES = {"read": ("SELECT",), "write": ("INSERT", "UPDATE"), "delete": ("DELETE",)}
 CONNECTIONS = 4
-# MySQL allows no longer one; OpenBao's connection must have username_template {{.RoleName | truncate 32}}.
-LONGEST_USER = 32
+# OpenBao's connection must have username_template {{.RoleName | truncate 32}}: MySQL allows no longer name.
 TIMEOUT_S = 5
 # Access denied, and an account that is locked (MySQL, MariaDB).
 REFUSED = {1045, 3118, 4151}
@@ -56,13 +55,7 @@ class MySql(Database):
             f"GRANT {', '.join(sorted(privileges))} ON `{table.replace('.', '`.`')}` TO '{{{{name}}}}'@'%'"
             for table, privileges in sorted(granted.items())
         ]
-        return {
-            "db_name": place.connection,
-            "creation_statements": [create, *grants],
-            "revocation_statements": REVOCATION,
-            "default_ttl": f"{intent.ttl_s}s",
-            "max_ttl": f"{intent.ttl_s}s",
-        }
+        return self.leased(intent, place, [create, *grants], revocation_statements=REVOCATION)
 
     def refusal(self, place: Place, user: str, password: str) -> str:
         try:

@@ -8,7 +8,7 @@ from sessions.providers import postgresql
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Life, Minted, Step
 from sessions.providers.cutter import Cutter, Target
 from sessions.providers.ending import Ending, unreachable
-from sessions.providers.openbao_api import Json, OpenBaoApi
+from sessions.providers.openbao_api import Json, OpenBaoApi, rule
 from sessions.providers.postgresql import Access
 from sessions.providers.session_token import POLICY_PREFIX, token_fields, untouched
 
@@ -55,11 +55,9 @@ class OpenBao:
         return Minted(secret_of(target, answer["data"]), {**handle, "lease_id": answer["lease_id"]}, began + lives)
 
     def _prepare(self, intent: Intent, target: Target, accesses: Sequence[Access]) -> None:
-        try:
+        with untouched():
             self._api.write_database_role(target.mount, intent.name, role_fields(intent, target, accesses))
             self._api.write_policy(POLICY_PREFIX + intent.name, policy(target, intent.name))
-        except CredentialError as error:
-            raise untouched(error) from None
 
     @property
     def targets(self) -> Sequence[str]:
@@ -119,7 +117,7 @@ def role_fields(intent: Intent, target: Target, accesses: Sequence[Access]) -> J
 
 def policy(target: Target, name: str) -> str:
     """What the session's token may do: ask for this one credential."""
-    return f'path "{target.mount}/creds/{name}" {{\n  capabilities = ["read"]\n}}\n'
+    return rule(f"{target.mount}/creds/{name}", "read")
 
 
 def secret_of(target: Target, data: Mapping[str, Any]) -> Json:

@@ -205,6 +205,12 @@ class OpenBaoApi:
         return hvac.Client(self.address, token, timeout=self._timeout_s, session=session, adapter=Adapter)
 
 
+def rule(path: str, *capabilities: str) -> str:
+    """A rule of a policy, in HCL."""
+    words = ", ".join(f'"{each}"' for each in capabilities)
+    return f'path "{path}" {{\n  capabilities = [{words}]\n}}\n'
+
+
 def post(bao: hvac.Client, path: str, fields: Json) -> Any:
     """hvac's own methods lack `sync` and parts of token creation."""
     return bao.adapter.post(f"/v1/{path}", json=dict(fields))

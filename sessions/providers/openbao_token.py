@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
+from sessions.providers.contract import Details, Held, Intent, Json, Life, Minted, Outcome, Step
 from sessions.providers.engine import MOST_LOCATIONS, action_problems
-from sessions.providers.openbao_api import OpenBaoApi
+from sessions.providers.openbao_api import OpenBaoApi, rule
 from sessions.providers.places import LONGEST_LIFE_S, Places, demand_sound, unknown
 from sessions.providers.session_token import OPENBAO, POLICY_PREFIX, SessionToken, token_fields, untouched
 from sessions.providers.wording import listed, shown
@@ -27,7 +27,7 @@ ACTIONS = {
 }
 MOST_USES, DEFAULT_USES = 10_000, 100
 # For our own proof that it lives or is dead; it is counted as a use.
-SELF = 'path "auth/token/lookup-self" {\n  capabilities = ["read"]\n}\n'
+SELF = rule("auth/token/lookup-self", "read")
 
 
 class OpenBaoToken:
@@ -86,10 +86,8 @@ class OpenBaoToken:
 
     def mint(self, intent: Intent, record: Callable[[Json], None]) -> Minted:
         demand_sound([problem for each in intent.details for problem in self.problems(each)])
-        try:
+        with untouched():
             self._api.write_policy(POLICY_PREFIX + intent.name, self.policy(intent.details))
-        except CredentialError as error:
-            raise untouched(error) from None
         began = datetime.now(UTC)
         auth = self._api.create_token(token_fields(intent, num_uses=_uses(intent.details)))
         handle = {"accessor": auth["accessor"]}
@@ -100,8 +98,7 @@ class OpenBaoToken:
     def policy(self, details: Sequence[Details]) -> str:
         """What the token may do, line by line; nothing is left to a wildcard."""
         paths = sorted({path for each in details for path in self._paths(each)})
-        lines = [f'path "{path}" {{\n  capabilities = ["{capability}"]\n}}\n' for path, capability in paths]
-        return SELF + "".join(lines)
+        return SELF + "".join(rule(path, capability) for path, capability in paths)
 
     def _paths(self, details: Details) -> Iterator[tuple[str, str]]:
         for location in details["locations"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessions.providers.contract import CredentialError
+from sessions.providers.openbao_api import rule
 from sessions.providers.wording import listed
 
 LONGEST_LIFE_S = 86_400
@@ -68,12 +69,7 @@ def policy(places: Places) -> Iterator[str]:
     """What the control plane's own OpenBao policy needs beside drawbridge-control for these places, in HCL."""
     asking = {"mysql": "creds", "valkey": "creds", "ssh": "sign", "pki": "issue"}
     for mount, path in sorted({(each.mount, asking[each.engine]) for each in places.values() if each.engine in asking}):
-        yield _rule(f"{mount}/roles/dbr_*", "create", "update", "read", "delete")
-        yield _rule(f"sys/leases/lookup/{mount}/{path}/dbr_*", "list", "sudo")
+        yield rule(f"{mount}/roles/dbr_*", "create", "update", "read", "delete")
+        yield rule(f"sys/leases/lookup/{mount}/{path}/dbr_*", "list", "sudo")
     for mount in sorted({each.mount for each in places.values() if each.engine == "pki"}):
-        yield _rule(f"{mount}/cert/*", "read")
-
-
-def _rule(path: str, *capabilities: str) -> str:
-    words = ", ".join(f'"{each}"' for each in capabilities)
-    return f'path "{path}" {{\n  capabilities = [{words}]\n}}\n'
+        yield rule(f"{mount}/cert/*", "read")

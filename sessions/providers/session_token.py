@@ -1,6 +1,7 @@
 """The OpenBao token that a credential hangs on: an orphan with a policy of its own, found again by name or accessor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sessions.providers.contract import CredentialError, Held, Intent, Json, Outcome, Step
 from sessions.providers.openbao_api import OpenBaoApi
@@ -62,7 +63,11 @@ class SessionToken:
         return token is not None and (token["meta"] or {}).get("credential") == self._held.name
 
 
-def untouched(error: CredentialError) -> CredentialError:
-    """Nothing that opens anything was made yet, so the same intent may be tried again."""
-    error.untouched = True
-    return error
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Nothing that opens anything is made here, so the same intent may be tried again."""
+    try:
+        yield
+    except CredentialError as error:
+        error.untouched = True
+        raise

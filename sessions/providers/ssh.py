@@ -8,6 +8,7 @@ LONGEST_S, and is rotated before.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -41,9 +42,8 @@ class Ssh(Engine):
         key = Ed25519PrivateKey.generate()
         public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
         private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-        labels = {**intent.labels, "public_key": public}
-        short = Intent(intent.name, intent.details, min(intent.ttl_s, LONGEST_S), labels)
-        minted = super().mint(short, record)
+        short = replace(intent, ttl_s=min(intent.ttl_s, LONGEST_S))
+        minted = self.made(short, record, self.signing(short, public))
         return Minted({**minted.secret, "private_key": private}, minted.handle, minted.expires_at)
 
     def role(self, intent: Intent, place: Place) -> Json:
@@ -63,9 +63,10 @@ class Ssh(Engine):
             "not_before_duration": "30s",
         }
 
-    def asked(self, intent: Intent) -> Json | None:
+    def signing(self, intent: Intent, public_key: str) -> Json:
+        """What OpenBao is asked to sign."""
         users = ",".join(self.wanted(intent.details))
-        return {"public_key": intent.labels["public_key"], "valid_principals": users, "ttl": f"{intent.ttl_s}s"}
+        return {"public_key": public_key, "valid_principals": users, "ttl": f"{intent.ttl_s}s"}
 
     def secret(self, place: Place, data: Mapping[str, Any]) -> Json:
         return {"type": self.kind, "certificate": data["signed_key"]}

@@ -38,12 +38,7 @@ class Valkey(Database):
             yield f"{self.actions[action]} the keys {keys} of {self._name([details])} (Valkey)."
 
     def role(self, intent: Intent, place: Place) -> Json:
-        return {
-            "db_name": place.connection,
-            "creation_statements": [json.dumps(self.rules(intent.details))],
-            "default_ttl": f"{intent.ttl_s}s",
-            "max_ttl": f"{intent.ttl_s}s",
-        }
+        return self.leased(intent, place, [json.dumps(self.rules(intent.details))])
 
     def rules(self, details: Sequence[Details]) -> list[str]:
         """ACL rules. One user has one set of commands for all its keys, so reading alone stays so by %R~."""
