@@ -8,7 +8,6 @@ AWS, whose denies are tidied by themselves (tasks.tidy_aws).
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import structlog
@@ -98,7 +97,7 @@ def _role(provider: OpenBao, target: str, name: str) -> Alive:
                 left.append(f"{step.label}: {error}")
         return f"not dead yet: {'; '.join(left)}" if left else "cut, taken back, proven dead"
 
-    return Alive(f"PostgreSQL {target}", name, lambda: name in provider.roles(target), end)
+    return Alive(f"PostgreSQL {target}", name, lambda: provider.has_role(target, name), end)
 
 
 def _orphans(alive: Iterable[Alive]) -> Iterator[Finding]:
@@ -140,9 +139,3 @@ def _conclude(made: Reconciliation, seen: int, findings: list[Finding], problems
     for one in findings:
         logger.error("reconciliation_found", kind=one.kind, where=one.where, name=one.name, did=one.did)
     return made
-
-
-def last() -> Reconciliation | None:
-    with suppress(Reconciliation.DoesNotExist):
-        return Reconciliation.objects.filter(ended_at__isnull=False).latest("started_at")
-    return None

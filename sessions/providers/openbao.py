@@ -67,6 +67,9 @@ class OpenBao:
         """The names of credentials that have a role in a database."""
         return self._cutters[target].roles()
 
+    def has_role(self, target: str, name: str) -> bool:
+        return self._cutters[target].may_log_in(name) is not None
+
     def details_of(self, target: str) -> Sequence[Details]:
         """Enough of an object to end a credential of a database of which nothing but its name is known."""
         return [{"type": postgresql.TYPE, "locations": [f"postgresql://{target}/public.unknown"], "actions": ["read"]}]

@@ -31,7 +31,7 @@ from sessions.providers import registry
 from sessions.providers.contract import CredentialError
 from sessions.reading import noted
 from sessions.views import lookup
-from sessions.views.kill import insist
+from sessions.views.kill import insist, open_revocations
 from sessions.views.lookup import PageRequest
 from sessions.views.refusal import status_of
 from sessions.views.session_list import uuid_or_nothing
@@ -77,7 +77,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Row:
-    """A credential that may be alive. `age` and `ends` are None where there is nothing to say."""
+    """A credential that may be alive. `since` is how old a long-lived secret is, where that is known."""
 
     credential: Credential
     age: str
@@ -112,7 +112,7 @@ def credential_list(request: PageRequest) -> HttpResponse:
 @require_safe
 def standing(request: PageRequest) -> HttpResponse:
     """The fragment #standing: it asks again while something is dying."""
-    watcher, wanted = _watcher(request), Wanted.from_query(request.GET.dict())
+    watcher, wanted = lookup.member(request.user), Wanted.from_query(request.GET.dict())
     context = {"standing": _standing(watcher, wanted), "wanted": wanted}
     return render(request, "credentials/_standing.html", context)
 
@@ -120,7 +120,7 @@ def standing(request: PageRequest) -> HttpResponse:
 @require_POST
 def kill_one(request: PageRequest, credential_id: uuid.UUID) -> HttpResponse:
     """The session goes on without it."""
-    watcher = _watcher(request)
+    watcher = lookup.member(request.user)
     credential = get_object_or_404(Credential.objects.select_related("agent_session"), pk=credential_id)
     if not policy.may_see(watcher, credential.agent_session.team_id):
         raise Http404
@@ -135,7 +135,7 @@ def kill_one(request: PageRequest, credential_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def kill_chosen(request: PageRequest) -> HttpResponse:
     """Each session that holds one of those chosen. Without a filter it is everything, which one person orders."""
-    watcher, wanted = _watcher(request), Wanted.from_query(request.GET.dict())
+    watcher, wanted = lookup.member(request.user), Wanted.from_query(request.GET.dict())
     if not wanted.query:
         return kill_everything(request)
     _kill(_sessions(watcher, wanted), request.user)
@@ -145,7 +145,7 @@ def kill_chosen(request: PageRequest) -> HttpResponse:
 @require_POST
 def kill_everything(request: PageRequest) -> HttpResponse:
     """The big red one: ordered by one person and confirmed by another, or alone where the glass is broken."""
-    watcher = _watcher(request)
+    watcher = lookup.member(request.user)
     try:
         if settings.KILL_EVERYTHING_ALONE:
             _demand(policy.may_order_kill(watcher))
@@ -160,7 +160,7 @@ def kill_everything(request: PageRequest) -> HttpResponse:
 @require_POST
 def confirm(request: PageRequest, order_id: uuid.UUID) -> HttpResponse:
     """Kills what both may kill."""
-    watcher = _watcher(request)
+    watcher = lookup.member(request.user)
     get_object_or_404(KillOrder, pk=order_id)
     try:
         order = lifecycle.confirm_kill(order_id, request.user)
@@ -174,7 +174,7 @@ def confirm(request: PageRequest, order_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def look_up(request: PageRequest) -> HttpResponse:
     """Whose a string is. It goes into no log, no event and no page."""
-    watcher = _watcher(request)
+    watcher = lookup.member(request.user)
     _demand(policy.may_look_up(watcher))
     form = LookUp(request.POST)
     if not form.is_valid():
@@ -191,24 +191,24 @@ def _page(
     found: list[Found] | None = None,
     status: int | None = None,
 ) -> HttpResponse:
-    watcher, wanted = _watcher(request), Wanted.from_query(request.GET.dict())
+    watcher, wanted = lookup.member(request.user), Wanted.from_query(request.GET.dict())
     rows = wanted.matching(_seen(watcher))
     if wanted.before:
         rows = rows.filter(pk__lt=wanted.before)
     shown = list(rows.order_by("-pk")[: PAGE + 1])
-    teams = lookup.teams_of(watcher)
+    teams, orders = lookup.teams_of(watcher), list(_orders(watcher))
     context = {
         "wanted": wanted,
         "rows": [_row(watcher, one) for one in shown[:PAGE]],
         "older": shown[PAGE - 1].pk if len(shown) > PAGE else None,
         "standing": _standing(watcher, wanted),
-        "sessions": len(_sessions(watcher, wanted)),
+        "sessions": len(_sessions(watcher, wanted)) if wanted.query else 0,
         "providers": sorted(registry.PROVIDERS),
         "teams": lookup.teams(watcher),
         "agents": Agent.objects.filter(team__in=teams).order_by("name"),
         "profiles": Profile.objects.filter(team__in=teams).order_by("name"),
-        "orders": [(one, policy.may_confirm_kill(watcher, one.ordered_by_id)) for one in _orders(watcher)],
-        "ordered": _orders(watcher).filter(ordered_by=request.user).exists(),
+        "orders": [(one, policy.may_confirm_kill(watcher, one.ordered_by_id)) for one in orders],
+        "ordered": any(one.ordered_by_id == request.user.pk for one in orders),
         "may_order": policy.may_order_kill(watcher),
         "alone": settings.KILL_EVERYTHING_ALONE,
         "may_look_up": policy.may_look_up(watcher),
@@ -269,15 +269,7 @@ def _orders(watcher: Viewer) -> QuerySet[KillOrder]:
 def _kill(session_ids: Iterable[uuid.UUID], by: Person) -> None:
     ids = list(session_ids)
     insist(lambda: lifecycle.kill_all(ids, by=by))
-    still_open = Revocation.objects.filter(credential__agent_session__in=ids, proven_at=None, given_up_at=None)
-    revoking.start(still_open.values_list("pk", flat=True))
-
-
-def _watcher(request: PageRequest) -> Viewer:
-    watcher = viewer(request.user)
-    if not watcher.roles:
-        raise Http404
-    return watcher
+    revoking.start(open_revocations(*ids))
 
 
 def _demand(verdict: Verdict) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import wait
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -17,7 +17,6 @@ from django.views.decorators.http import require_POST
 from sessions import lifecycle, policy, revoking
 from sessions.errors import LifecycleError
 from sessions.models import Revocation
-from sessions.parties import viewer
 from sessions.views import fleet, lookup, session
 from sessions.views.fleet import Wanted
 from sessions.views.lookup import PageRequest
@@ -40,7 +39,7 @@ def kill(request: PageRequest, session_id: uuid.UUID) -> HttpResponse:
         insist(lambda: lifecycle.kill(session_id, by=request.user))
     except LifecycleError as error:
         refused = error
-    wait(revoking.start(_open_revocations(session_id)), timeout=PATIENCE_S)
+    wait(revoking.start(open_revocations(session_id)), timeout=PATIENCE_S)
     if not request.htmx and refused is None:
         return redirect("session", session_id)
     if not request.htmx:
@@ -54,9 +53,7 @@ def kill_all(request: PageRequest) -> HttpResponse:
 
     All of several teams is everything: that is ordered, and confirmed by somebody else.
     """
-    watcher, wanted = viewer(request.user), Wanted.from_query(request.GET.dict())
-    if not watcher.roles:
-        raise Http404
+    watcher, wanted = lookup.member(request.user), Wanted.from_query(request.GET.dict())
     ids = fleet.killable(watcher, wanted)
     if not ids and not watcher.has_anywhere("lead", "security", "admin", "requester"):
         raise PermissionDenied
@@ -65,7 +62,7 @@ def kill_all(request: PageRequest) -> HttpResponse:
         lifecycle.order_kill(request.user)
         return redirect("credential-list")
     insist(lambda: lifecycle.kill_all(ids, by=request.user))
-    revoking.start(_open_revocations(*ids))
+    revoking.start(open_revocations(*ids))
     return redirect(f"{reverse('fleet')}?{wanted.query}" if wanted.query else "fleet")
 
 
@@ -92,6 +89,6 @@ def _fragment(request: PageRequest, session_id: uuid.UUID, refused: LifecycleErr
     return render_row(request.user, lookup.agent_session(request.user, session_id), token)
 
 
-def _open_revocations(*session_ids: uuid.UUID) -> list[uuid.UUID]:
+def open_revocations(*session_ids: uuid.UUID) -> list[uuid.UUID]:
     still_open = Revocation.objects.filter(credential__agent_session__in=session_ids, proven_at=None, given_up_at=None)
     return list(still_open.values_list("pk", flat=True))

@@ -57,6 +57,14 @@ def team(person: Person, slug: str) -> Team:
     return found
 
 
+def member(person: Person) -> Viewer:
+    """Who has a role in some team; for anybody else there is no such page."""
+    watcher = viewer(person)
+    if not watcher.roles:
+        raise Http404
+    return watcher
+
+
 def teams(watcher: Viewer, may: Callable[[Viewer, uuid.UUID], Verdict] = policy.may_see) -> QuerySet[Team]:
     """The viewer's teams, or those in which the viewer may do something."""
     return Team.objects.filter(pk__in=[pk for pk in watcher.roles if may(watcher, pk)]).order_by("name")
