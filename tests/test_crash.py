@@ -5,7 +5,7 @@ import pytest
 from stack import Stack
 from tests.drills import crash
 
-SESSIONS, SEED = 30, 20261123
+SESSIONS, SEED = 100, 20261123
 
 
 @pytest.mark.usefixtures("committed")
