@@ -9,14 +9,13 @@ Such a secret was not made for the session. What ends is that gateways hold it; 
 also made to put another version in its place, which is all that is shown: nobody tries the former value.
 """
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sessions.providers.aws_secrets_api import LOCATION, Secret, SecretsApi, Versions
 from sessions.providers.contract import CredentialError, Details, Held, Intent, Json, Life, Minted, Outcome, Step
-from sessions.providers.static import KEPT, Passing
+from sessions.providers.static import KEPT, Passing, gateways_cut
 from sessions.providers.wording import listed, shown
 
 TYPE = "aws-secret"
@@ -92,11 +91,6 @@ class AwsSecrets:
         """A version that is not known reached nobody but the worker that died with it, so nothing is rotated for it."""
         arn, version = held.handle.get("arn"), held.handle.get("version")
 
-        def cut() -> Outcome:
-            session = held.handle.get("agent_session")
-            left = self._passing(uuid.UUID(session)) if session else ()
-            return Outcome(not left, {"still_passing": ", ".join(left) or "no gateway"})
-
         def rotate() -> Outcome:
             return _rotated(self._api(held.details), str(arn), str(version), held.name)
 
@@ -104,11 +98,11 @@ class AwsSecrets:
             found = self._api(held.details).versions(str(arn), held.name)
             return Outcome(found.replaced(str(version)), {"current": found.current, "was": version})
 
-        cutting = [Step("gateways", "revoke", "Cut by every gateway that had it", cut, "gateways")]
+        cut = gateways_cut(self._passing, held)
         if not held.handle.get("rotate") or arn is None or version is None:
-            return cutting
+            return [cut]
         return [
-            *cutting,
+            cut,
             Step("rotate", "revoke", "Rotated by AWS", rotate, "aws"),
             Step("replaced", "proof", "Another version is current, by AWS's word", replaced, "aws"),
         ]
