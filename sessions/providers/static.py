@@ -74,12 +74,18 @@ class Static:
         return Minted(secret, handle, datetime.now(UTC) + KEPT)
 
     def steps(self, held: Held) -> Sequence[Step]:
-        def cut() -> Outcome:
-            session = held.handle.get("agent_session")
-            left = self._passing(uuid.UUID(session)) if session else ()
-            return Outcome(not left, {"still_passing": ", ".join(left) or "no gateway"})
+        return [gateways_cut(self._passing, held)]
 
-        return [Step("gateways", "revoke", "Cut by every gateway that had it", cut, "gateways")]
+
+def gateways_cut(passing: Passing, held: Held) -> Step:
+    """Done when no gateway may pass anything on any more for the session that the handle names."""
+
+    def cut() -> Outcome:
+        session = held.handle.get("agent_session")
+        left = passing(uuid.UUID(session)) if session else ()
+        return Outcome(not left, {"still_passing": ", ".join(left) or "no gateway"})
+
+    return Step("gateways", "revoke", "Cut by every gateway that had it", cut, "gateways")
 
 
 def problems(details: Details) -> Iterator[str]:
