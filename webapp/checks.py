@@ -12,8 +12,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from sessions.providers.aws_api import Role
+from sessions.providers.aws_secrets_api import Account as AwsAccount
+from sessions.providers.azure import App as AzureApp
 from sessions.providers.github import App
 from sessions.providers.gitlab import Server as GitLabServer
+from sessions.providers.google import Account as GoogleAccount
 from sessions.providers.oauth import Server
 from sessions.providers.places import Place
 
@@ -83,6 +86,9 @@ def providers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Ch
         ("GITHUB_APPS", App),
         ("GITLAB_SERVERS", GitLabServer),
         ("OAUTH_SERVERS", Server),
+        ("AWS_SECRETS", AwsAccount),
+        ("GOOGLE_ACCOUNTS", GoogleAccount),
+        ("AZURE_APPS", AzureApp),
     )
     return [
         Error(f"{setting}: {problem}", hint="See docs/providers.md.", id="drawbridge.E007")

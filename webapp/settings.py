@@ -131,6 +131,14 @@ GITLAB_TIMEOUT_S = env.number("GITLAB_TIMEOUT_S", 5, least=1)
 # Authorization servers by name: sessions/providers/oauth.py, Server.
 OAUTH_SERVERS = env.mapping("OAUTH_SERVERS", {})
 OAUTH_TIMEOUT_S = env.number("OAUTH_TIMEOUT_S", 5, least=1)
+# Accounts of AWS with secrets to inject, by name: sessions/providers/aws_secrets_api.py, Account.
+AWS_SECRETS = env.mapping("AWS_SECRETS", {})
+# Service accounts of Google Cloud by name: sessions/providers/google.py, Account.
+GOOGLE_ACCOUNTS = env.mapping("GOOGLE_ACCOUNTS", {})
+GOOGLE_TIMEOUT_S = env.number("GOOGLE_TIMEOUT_S", 5, least=1)
+# Apps of Azure by name: sessions/providers/azure.py, App.
+AZURE_APPS = env.mapping("AZURE_APPS", {})
+AZURE_TIMEOUT_S = env.number("AZURE_TIMEOUT_S", 5, least=1)
 AWS_ENDPOINT_URL = env.text("AWS_ENDPOINT_URL", "")
 AWS_TIMEOUT_S = env.number("AWS_TIMEOUT_S", 5, least=1)
 

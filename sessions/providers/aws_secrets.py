@@ -6,7 +6,7 @@ An authorization_details object (RFC 9396 section 2) of this type is:
      "actions": ["inject"]}                                             slot "aws-secret:prod/shop-db", field `value`
 
 Such a secret was not made for the session. What ends is that gateways hold it; where the settings say `rotate`, AWS is
-also made to put another version in its place, which is all that is shown: nobody tries the former value.
+also made to put another version in its place, which is not proof: nobody tries the former value.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,18 +94,10 @@ class AwsSecrets:
         def rotate() -> Outcome:
             return _rotated(self._api(held.details), str(arn), str(version), held.name)
 
-        def replaced() -> Outcome:
-            found = self._api(held.details).versions(str(arn), held.name)
-            return Outcome(found.replaced(str(version)), {"current": found.current, "was": version})
-
         cut = gateways_cut(self._passing, held)
         if not held.handle.get("rotate") or arn is None or version is None:
             return [cut]
-        return [
-            cut,
-            Step("rotate", "revoke", "Rotated by AWS", rotate, "aws"),
-            Step("replaced", "proof", "Another version is current, by AWS's word", replaced, "aws"),
-        ]
+        return [cut, Step("rotate", "revoke", "Another version is current, by AWS's word", rotate, "aws")]
 
     def _known(self) -> list[str]:
         return sorted(

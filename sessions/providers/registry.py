@@ -9,9 +9,21 @@ from django.conf import settings
 from audit import canonical
 from sessions.gateways import holds
 from sessions.locks import locked
-from sessions.providers import aws_policy, egress, github_words, gitlab_words, oauth, postgresql, static
+from sessions.providers import (
+    aws_policy,
+    aws_secrets,
+    azure,
+    egress,
+    github_words,
+    gitlab_words,
+    google,
+    oauth,
+    postgresql,
+    static,
+)
 from sessions.providers.aws import Aws
 from sessions.providers.aws_api import AwsApi, Role
+from sessions.providers.aws_secrets_api import Account, SecretsApi
 from sessions.providers.contract import CredentialError, Details, Life, Provider
 from sessions.providers.cutter import targets_of
 from sessions.providers.github import App, GitHub, GitHubApi
@@ -90,6 +102,32 @@ def _oauth() -> Provider:
     return oauth.OAuth({name: oauth.OAuthApi(oauth.Server.of(one), settings.OAUTH_TIMEOUT_S) for name, one in entries})
 
 
+def _aws_secrets() -> Provider:
+    accounts = {
+        name: SecretsApi(Account.of(entry), settings.AWS_TIMEOUT_S, settings.AWS_ENDPOINT_URL)
+        for name, entry in settings.AWS_SECRETS.items()
+    }
+    return aws_secrets.AwsSecrets(accounts, holds.passing)
+
+
+def _google(type_: str) -> Callable[[], Provider]:
+    def build() -> Provider:
+        entries = settings.GOOGLE_ACCOUNTS.items()
+        accounts = {name: google.GoogleApi(google.Account.of(one), settings.GOOGLE_TIMEOUT_S) for name, one in entries}
+        return google.Google(type_, type_, accounts, holds.passing)
+
+    return build
+
+
+def _azure(type_: str) -> Callable[[], Provider]:
+    def build() -> Provider:
+        entries = settings.AZURE_APPS.items()
+        apps = {name: azure.AzureApi(azure.App.of(one), settings.AZURE_TIMEOUT_S) for name, one in entries}
+        return azure.Azure(type_, type_, apps, holds.passing)
+
+    return build
+
+
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
     **{one.kind: Entry((one.kind,), _at_places(one)) for one in (OpenBaoToken, MySql, Valkey, Ssh, Pki)},
@@ -102,6 +140,11 @@ PROVIDERS: Mapping[str, Entry] = {
     "oauth": Entry((oauth.TYPE,), _oauth, handed_over=False),
     "aws": Entry((aws_policy.DELIVERED,), _aws("aws", aws_policy.DELIVERED)),
     "aws-gateway": Entry((aws_policy.INJECTED,), _aws("aws-gateway", aws_policy.INJECTED), handed_over=False),
+    "aws-secrets": Entry((aws_secrets.TYPE,), _aws_secrets, handed_over=False),
+    "google": Entry((google.DELIVERED,), _google(google.DELIVERED)),
+    "google-injected": Entry((google.INJECTED,), _google(google.INJECTED), handed_over=False),
+    "azure": Entry((azure.DELIVERED,), _azure(azure.DELIVERED)),
+    "azure-injected": Entry((azure.INJECTED,), _azure(azure.INJECTED), handed_over=False),
 }
 KINDS = {each: kind for kind, entry in PROVIDERS.items() for each in entry.types}
 FOR_GATEWAYS = tuple(kind for kind, entry in PROVIDERS.items() if not entry.handed_over)

@@ -7,7 +7,7 @@ from sessions.providers.contract import CredentialError
 
 TYPES = (
     "postgresql, openbao-token, mysql, valkey, ssh, pki, egress, secret, github, github-injected, gitlab, "
-    "gitlab-injected, oauth2, aws, aws-injected"
+    "gitlab-injected, oauth2, aws, aws-injected, aws-secret, google, google-injected, azure, azure-injected"
 )
 TARGET = {
     "kind": "postgresql",
