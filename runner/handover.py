@@ -28,8 +28,7 @@ OVERRIDING_AWS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"}
     | {"AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"}
 )
-POSTGRESQL, AWS, GITHUB = "postgresql", "aws", "github"
-GIT_HOST = "https://github.com"
+POSTGRESQL, AWS, GITHUB, GITLAB = "postgresql", "aws", "github", "gitlab"
 TOLD = frozenset({"DRAWBRIDGE_URL"})
 
 
@@ -98,8 +97,8 @@ class Handover:
     def _others(self) -> list[Credential]:
         return [one for one in self._newest.values() if one.type not in (POSTGRESQL, AWS, GITHUB)]
 
-    def _of(self, kind: str) -> list[Credential]:
-        return [one for one in self._newest.values() if one.type == kind]
+    def _of(self, *kinds: str) -> list[Credential]:
+        return [one for one in self._newest.values() if one.type in kinds]
 
     def _write_postgresql(self) -> None:
         newest = self._of(POSTGRESQL)
@@ -146,7 +145,7 @@ class Handover:
             found["PGSERVICE"] = service_name(databases[0])
         if self._of(AWS):
             found["AWS_CONFIG_FILE"] = str(folder / self._aws_file.name)
-        return found | _git_configuration([(service_name(one), folder / _token_file(one)) for one in self._of(GITHUB)])
+        return found | _git_configuration([(one, folder / _token_file(one)) for one in self._of(GITHUB, GITLAB)])
 
     @property
     def _service_file(self) -> Path:
@@ -172,22 +171,32 @@ def file_safe(text: str) -> str:
 
 
 def _token_file(credential: Credential) -> str:
-    return f"github_{service_name(credential)}.token"
+    return f"{file_safe(credential.slot)}.token"
 
 
-def _git_configuration(tokens: Sequence[tuple[str, Path]]) -> dict[str, str]:
-    """gitcredentials(7): a helper for each owner, out of the environment (git-config(1), GIT_CONFIG_COUNT)."""
+def _git_configuration(tokens: Sequence[tuple[Credential, Path]]) -> dict[str, str]:
+    """gitcredentials(7): a helper for each place, out of the environment (git-config(1), GIT_CONFIG_COUNT)."""
     if not tokens:
         return {}
-    entries = [(f"credential.{GIT_HOST}.useHttpPath", "true")]
-    for owner, path in tokens:
-        helper = f'!f() {{ test "$1" = get && echo username=x-access-token && echo "password=$(cat {path})"; }}; f'
-        entries.append((f"credential.{GIT_HOST}/{owner}.helper", helper))
+    entries = []
+    for credential, path in tokens:
+        username, host, places = _git_places(credential)
+        entries.append((f"credential.https://{host}.useHttpPath", "true"))
+        helper = f'!f() {{ test "$1" = get && echo username={username} && echo "password=$(cat {path})"; }}; f'
+        entries += [(f"credential.https://{host}/{place}.helper", helper) for place in places]
     numbered = enumerate(entries)
     names = {
         f"GIT_CONFIG_{what}_{at}": entry[place] for at, entry in numbered for place, what in enumerate(("KEY", "VALUE"))
     }
     return {"GIT_CONFIG_COUNT": str(len(entries)), "GIT_TERMINAL_PROMPT": "0", **names}
+
+
+def _git_places(credential: Credential) -> tuple[str, str, list[str]]:
+    """The username, the host, and the paths that the token is for, which git compares by whole parts."""
+    if credential.type == GITHUB:
+        return "x-access-token", "github.com", [_word(service_name(credential))]
+    host, project, username = (_word(credential.secret[name]) for name in ("host", "project", "username"))
+    return username, host, [project, f"{project}.git"]
 
 
 def _keys_file(credential: Credential) -> str:
@@ -218,6 +227,14 @@ def _password_line(credential: Credential) -> str:
     names = ("host", "port", "dbname", "username", "password")
     parts = [_one_line(credential.secret[name]).replace("\\", "\\\\").replace(":", "\\:") for name in names]
     return ":".join(parts) + "\n"
+
+
+def _word(value: object) -> str:
+    """For a place where a shell or git would read other characters as something else."""
+    text = str(value)
+    if not re.fullmatch(r"[A-Za-z0-9._:/-]+", text):
+        raise RunnerError("The server sent a credential for a place that git cannot be told of.")
+    return text
 
 
 def _one_line(value: object) -> str:

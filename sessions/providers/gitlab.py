@@ -155,6 +155,7 @@ class GitLab:
             "type": "gitlab",
             "token": answer["token"],
             "host": urlsplit(api.server.api).netloc,
+            "project": path,
             "username": GIT_USER,
         }
         return Minted(secret, handle, expires_at)

@@ -158,9 +158,14 @@ def token(owner: str, value: str) -> Credential:
     return Credential("id", f"github:{owner}", 1, "github", datetime.now(UTC) + timedelta(hours=1), secret)
 
 
-def filled(environment: Mapping[str, str], path: str) -> str:
+def project(path: str, value: str) -> Credential:
+    secret = {"token": value, "host": "git.example:8443", "project": path, "username": "oauth2"}
+    return Credential("id", f"gitlab:corp/{path}", 1, "gitlab", datetime.now(UTC) + timedelta(hours=1), secret)
+
+
+def filled(environment: Mapping[str, str], path: str, host: str = "github.com") -> str:
     """The password that git would use."""
-    asked = f"protocol=https\nhost=github.com\npath={path}\n\n"
+    asked = f"protocol=https\nhost={host}\npath={path}\n\n"
     ran = subprocess.run(["git", "credential", "fill"], input=asked, env=environment, capture_output=True, text=True)
     return dict(line.partition("=")[::2] for line in ran.stdout.splitlines()).get("password", "")
 
@@ -176,3 +181,28 @@ def test_git_uses_the_newest_token_of_the_owner(tmp_path: Path) -> None:
         handover.take([token("acme", "ghs_three")])
         assert filled(environment, "acme/shop.git") == "ghs_three"
         assert "ghs_" not in str(environment)
+
+
+def test_git_uses_the_token_of_the_project(tmp_path: Path) -> None:
+    with Handover() as handover:
+        handover.take([project("acme/shop", "glpat-one"), project("acme/site", "glpat-two"), token("acme", "ghs")])
+        before = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_ASKPASS": "true"}
+        environment = handover.environment(before, "session")
+        got = {
+            path: filled(environment, path, "git.example:8443")
+            for path in ("acme/shop", "acme/shop.git", "acme/shop.git/info/lfs", "acme/site.git", "acme/shopper.git")
+        }
+        assert list(got.values()) == ["glpat-one"] * 3 + ["glpat-two", ""]
+        assert filled(environment, "acme/shop.git", "git.example") == ""
+        assert filled(environment, "acme/shop.git") == "ghs"
+        handover.take([project("acme/shop", "glpat-three")])
+        assert filled(environment, "acme/shop.git", "git.example:8443") == "glpat-three"
+        assert "glpat" not in str(environment)
+
+
+@pytest.mark.parametrize("path", ["acme/$(id)", "acme/a b", "acme/a\nb", ""])
+def test_a_project_that_a_shell_would_read_is_not_told_to_git(path: str) -> None:
+    with Handover() as handover:
+        handover.take([project(path, "glpat-one")])
+        with pytest.raises(RunnerError):
+            handover.variables()

@@ -175,6 +175,7 @@ def test_what_is_promised_is_what_was_approved_and_the_rest_is_kept(provider: Gi
         "type": "gitlab",
         "token": far.tokens[100]["token"],
         "host": far.url.removeprefix("http://").removesuffix("/api/v4"),
+        "project": "acme/group/shop",
         "username": "oauth2",
     }
     assert got.secret["token"] not in f"{got}"
