@@ -6,6 +6,7 @@ from sessions import streams
 from sessions.views import (
     additions,
     agents,
+    ages,
     credentials,
     decisions,
     denied,
@@ -41,6 +42,7 @@ urlpatterns: list[URLPattern] = [
     path("sessions/<uuid:session_id>/events/<int:seq>/", event.event, name="event"),
     path("sessions/<uuid:session_id>/events/<int:seq>/proof", event.event_proof, name="event-proof"),
     path("sessions/<uuid:session_id>/events/<int:seq>/leaf", event.event_leaf, name="event-leaf"),
+    path("sessions/<uuid:session_id>/ages", ages.ages, name="session-ages"),
     path("sessions/<uuid:session_id>/approve", decisions.approve, name="session-approve"),
     path("sessions/<uuid:session_id>/approve-less", decisions.approve_less, name="session-approve-less"),
     path("sessions/<uuid:session_id>/deny", decisions.deny, name="session-deny"),

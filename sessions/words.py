@@ -36,11 +36,13 @@ class GrantWords:
     duration: str
     credential_ttl: str
     conditions: tuple["Condition", ...]
+    long_lived: bool
     content: Mapping[str, Any]
 
 
 def of_grant(content: Mapping[str, Any]) -> GrantWords:
     agent, profile = content["agent"], content["profile"]
+    ends = tuple(deaths(content["authorization_details"]))
     return GrantWords(
         agent=plain(agent["name"]),
         framework=dict(Framework.choices).get(agent["framework"], agent["framework"]),
@@ -51,7 +53,8 @@ def of_grant(content: Mapping[str, Any]) -> GrantWords:
         allows=tuple(allowed(content["authorization_details"])),
         duration=span(content["limits"]["duration"]),
         credential_ttl=span(content["limits"]["credential_ttl"]),
-        conditions=(*conditions(content.get("conditions", {})), *deaths(content["authorization_details"])),
+        conditions=(*conditions(content.get("conditions", {})), *ends),
+        long_lived=any(one.risky for one in ends),
         content=content,
     )
 

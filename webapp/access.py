@@ -58,6 +58,7 @@ ACCESS: dict[str, Who] = {
     "leak-lookup": Who.PERSON,
     "log": Who.PERSON,
     "log-checkpoint": Who.PERSON,
+    "session-ages": Who.PERSON,
     "session-approve": Who.PERSON,
     "session-approve-less": Who.PERSON,
     "session-deny": Who.PERSON,

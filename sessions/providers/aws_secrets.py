@@ -87,6 +87,10 @@ class AwsSecrets:
         record(handle)
         return Minted({"type": TYPE, "value": value}, handle, datetime.now(UTC) + KEPT)
 
+    def since(self, details: Sequence[Details]) -> datetime:
+        api, secret = self._found(details[0]["locations"][0])
+        return api.since(secret, "drawbridge")
+
     def steps(self, held: Held) -> Sequence[Step]:
         """A version that is not known reached nobody but the worker that died with it, so nothing is rotated for it."""
         arn, version = held.handle.get("arn"), held.handle.get("version")

@@ -121,6 +121,21 @@ class SecretsApi:
             raise CredentialError(f"AWS's answer cannot be understood: we could not {purpose}.")
         return Versions(_at(stages, CURRENT), _at(stages, PENDING))
 
+    def since(self, secret: Secret, name: str) -> datetime:
+        """When its value was changed last; the secret itself is not read."""
+        purpose = "ask for the secret's age"
+
+        def ask() -> Json:
+            answer: Json = self._client(name).describe_secret(SecretId=secret.id)
+            return answer
+
+        answer = self._call(purpose, ask)
+        times = [answer.get(each) for each in ("LastRotatedDate", "LastChangedDate", "CreatedDate")]
+        found = next((each for each in times if isinstance(each, datetime)), None)
+        if found is None:
+            raise CredentialError(f"AWS's answer cannot be understood: we could not {purpose}.")
+        return found
+
     def rotate(self, arn: str, name: str) -> None:
         """Tells AWS to start, by the function or the service that the secret is configured with."""
         self._call("rotate the secret", lambda: self._client(name).rotate_secret(SecretId=arn))

@@ -11,7 +11,7 @@ CredentialError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 # A far end that says to wait for longer is asked all the same: what has to die may not wait for a number in a header.
 LONGEST_WAIT_S = 300.0
@@ -102,6 +102,15 @@ class Life:
     longest_s: int | None
     dies: str
     left: str
+
+
+@runtime_checkable
+class Aging(Protocol):
+    """A Provider of what was there before the session."""
+
+    def since(self, details: Sequence[Details]) -> datetime:
+        """From when the version is that a session would get. CredentialError where the far end does not say."""
+        ...
 
 
 class Provider(Protocol):

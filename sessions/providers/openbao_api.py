@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -149,6 +150,14 @@ class OpenBaoApi:
         if answer is None:
             raise CredentialError(f"OpenBao has no secret {name} under {mount}.", permanent=True, untouched=True)
         return answer["data"]["data"], answer["data"]["metadata"]
+
+    def secret_since(self, mount: str, name: str) -> datetime:
+        """When the newest version of a secret of a KV engine (version 2) was written; the secret itself is not read."""
+        metadata = self.read(f"{mount}/metadata/{name}")
+        try:
+            return datetime.fromisoformat(metadata["versions"][str(metadata["current_version"])]["created_time"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CredentialError("OpenBao does not say how old the secret is.") from error
 
     def exists(self, path: str) -> bool:
         def read(bao: hvac.Client) -> bool:

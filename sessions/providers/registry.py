@@ -1,6 +1,7 @@
 """Which provider serves what. A new provider is one file and one line of PROVIDERS."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from sessions.providers import (
 from sessions.providers.aws import Aws
 from sessions.providers.aws_api import AwsApi, Role
 from sessions.providers.aws_secrets_api import Account, SecretsApi
-from sessions.providers.contract import CredentialError, Details, Life, Provider
+from sessions.providers.contract import Aging, CredentialError, Details, Life, Provider
 from sessions.providers.cutter import targets_of
 from sessions.providers.github import App, GitHub, GitHubApi
 from sessions.providers.gitlab import GitLab, GitLabApi, Server
@@ -200,6 +201,17 @@ def lives_of(authorization_details: Sequence[Details]) -> list[tuple[str, Life]]
     """How the credential of each slot lives and dies, for the one who decides."""
     slots = slots_of(authorization_details).items()
     return [(slot, provider(kind).life(details)) for (kind, slot), details in slots]
+
+
+def ages_of(authorization_details: Sequence[Details]) -> Iterator[tuple[str, datetime | CredentialError]]:
+    """From when that is which a session would not make but get, by slot; or why the far end does not say."""
+    for (kind, slot), details in slots_of(authorization_details).items():
+        aging = provider(kind)
+        if isinstance(aging, Aging):
+            try:
+                yield slot, aging.since(details)
+            except CredentialError as error:
+                yield slot, error
 
 
 def slots_of(authorization_details: Sequence[Details]) -> dict[tuple[str, str], list[Details]]:

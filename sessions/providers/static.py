@@ -73,6 +73,9 @@ class Static:
         handle |= {"version": metadata["version"], "since": metadata["created_time"]}
         return Minted(secret, handle, datetime.now(UTC) + KEPT)
 
+    def since(self, details: Sequence[Details]) -> datetime:
+        return self._api.secret_since(MOUNT, _name(details[0]["locations"][0]))
+
     def steps(self, held: Held) -> Sequence[Step]:
         return [gateways_cut(self._passing, held)]
 

@@ -68,3 +68,7 @@ path "sys/audit-hash/file" {
 path "agent-secrets/data/*" {
   capabilities = ["read"]
 }
+
+path "agent-secrets/metadata/*" {
+  capabilities = ["read"]
+}

@@ -175,6 +175,13 @@ def test_the_current_version_is_read_and_named(far: FarEnd) -> None:
     assert CANARY not in repr(got)
 
 
+def test_age_is_that_of_the_last_change_without_reading_it(far: FarEnd) -> None:
+    provider = made(far.url, far.secret())
+    before = len(far.seen("GetSecretValue"))
+    assert timedelta() <= datetime.now(UTC) - provider.since([INJECT]) < timedelta(minutes=5)
+    assert len(far.seen("GetSecretValue")) == before
+
+
 def test_a_secret_is_named_by_its_arn_too(far: FarEnd) -> None:
     arn = far.client.describe_secret(SecretId=far.secret())["ARN"]
     assert minted(made(far.url, arn)).secret == {"type": "aws-secret", "value": CANARY}
