@@ -21,9 +21,10 @@ INTRODUCTION = """# The battery
 What each provider has to keep, against its far end behind a proxy that misbehaves when told to. Written by
 `script/drill battery --write`; `script/test` runs all of it. The numbers are tests passed of tests run.
 
-`openbao kv` to `ssh` are made by a real OpenBao; their secrets are used at a real OpenBao, MariaDB, Valkey, TLS server
-(with the list of revoked certificates) and sshd. GitHub, GitLab and OAuth 2.0 are stand-ins; GitHub's holds what it is
-asked against GitHub's own description, GitLab's against what its official Python client declares. PostgreSQL and AWS
+`openbao kv` to `kubernetes` are made by a real OpenBao; their secrets are used at a real OpenBao, MariaDB, Valkey, TLS
+server (with the list of revoked certificates) and sshd. Kubernetes, GitHub, GitLab and OAuth 2.0 are stand-ins; GitHub's
+holds what it is asked against GitHub's own description, those of Kubernetes and GitLab against what their official
+Python clients declare. PostgreSQL and AWS
 have tests of their own that go further (`tests/sessions/providers/test_end.py`, `test_crashes.py`, `test_aws.py`).
 
 Faults are 429 with Retry-After, 500, 503, a page of HTML, a connection that is lost before the far end was asked or

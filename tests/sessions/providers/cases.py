@@ -23,6 +23,7 @@ from sessions.providers.contract import Details, Provider
 from sessions.providers.github import App, GitHub, GitHubApi
 from sessions.providers.gitlab import GitLab, GitLabApi
 from sessions.providers.gitlab import Server as GitLabServer
+from sessions.providers.kubernetes import Kubernetes
 from sessions.providers.mysql import MySql
 from sessions.providers.oauth import OAuth, OAuthApi, Server
 from sessions.providers.openbao_api import OpenBaoApi
@@ -60,7 +61,7 @@ class Case:
     labels: dict[str, str] = field(default_factory=lambda: {"agent_session": str(uuid.uuid4())})
 
 
-NAMES = ("openbao kv", "openbao transit", "mysql", "valkey", "pki", "ssh", "github", "gitlab", "oauth2")
+NAMES = ("openbao kv", "openbao transit", "mysql", "valkey", "pki", "ssh", "kubernetes", "github", "gitlab", "oauth2")
 
 
 @contextmanager
@@ -301,6 +302,33 @@ def _ssh(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     )
 
 
+def _kubernetes(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
+    trust = ssl.create_default_context(cafile=str(found.folder / "ca.pem"))
+
+    def allowed(secret: Secret, path: str, method: str = "GET") -> bool:
+        headers = {"Authorization": f"Bearer {secret['token']}"}
+        answer = httpx.request(method, secret["server"] + path, headers=headers, verify=trust, trust_env=False)
+        assert answer.status_code in (200, 401, 403), answer.text
+        return answer.status_code == 200
+
+    return _engine(
+        name,
+        Kubernetes,
+        found,
+        stack,
+        {"type": "kubernetes", "locations": ["kubernetes:prod/shop/pods"], "actions": ["list"]},
+        inside=lambda secret: allowed(secret, "/api/v1/namespaces/shop/pods"),
+        outside=lambda secret: (
+            allowed(secret, "/api/v1/namespaces/hr/pods")
+            or allowed(secret, "/api/v1/namespaces/shop/pods/one")
+            or allowed(secret, "/api/v1/namespaces/shop/pods/one", "DELETE")
+            or allowed(secret, "/api/v1/namespaces/shop/secrets")
+            or allowed(secret, "/apis/apps/v1/namespaces/shop/deployments")
+        ),
+        alive=lambda credential: len(found.cluster.accounts(credential)),
+    )
+
+
 def _github(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     key = rsa.generate_private_key(65_537, 2_048)
     far = stack.enter_context(github(GitHubFarEnd(key.public_key())))
@@ -379,6 +407,7 @@ MAKERS: Mapping[str, Callable[[str, Engines, Path, ExitStack], Case]] = {
     "valkey": _valkey,
     "pki": _pki,
     "ssh": _ssh,
+    "kubernetes": _kubernetes,
     "github": _github,
     "gitlab": _gitlab,
     "oauth2": _oauth,
