@@ -21,7 +21,13 @@ def serve() -> None:
     from werkzeug.serving import make_server
 
     iam, sts = iam_backends[ACCOUNT]["aws"], sts_backends[ACCOUNT]["aws"]
-    made = {"path": "/", "permissions_boundary": None, "description": "", "tags": [], "max_session_duration": "3600"}
+    made: dict[str, Any] = {
+        "path": "/",
+        "permissions_boundary": None,
+        "description": "",
+        "tags": [],
+        "max_session_duration": "3600",
+    }
     role = iam.create_role(ROLE, assume_role_policy_document="{}", **made)
     application = DomainDispatcherApplication(create_backend_app)
     faults = [0]
