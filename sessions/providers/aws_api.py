@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
@@ -20,7 +21,7 @@ from botocore.parsers import ResponseParserError
 
 from sessions.providers.contract import CredentialError
 
-SILENT = (ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError)
+SILENT = (ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError)
 # What another try may mend; AWS's own list of transient and throttling codes (botocore/retries/standard.py).
 PASSING = {
     *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestLimitExceeded"),

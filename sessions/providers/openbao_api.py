@@ -24,6 +24,8 @@ SQL_ERROR = re.compile(r"ERROR: ([^\n]{1,160}?) \(SQLSTATE (\w{5})\)")
 # Syntax errors, unknown tables, missing rights, a role that exists already: no later try would end differently.
 HOPELESS_SQL = "42"
 UNREACHABLE_DATABASE = "failed to connect to"
+# Kubernetes lets nobody give rights that they do not have themselves.
+FORBIDDEN_BY_KUBERNETES = " is forbidden: "
 TRANSIENT = (
     exceptions.VaultDown,
     exceptions.InternalServerError,
@@ -246,6 +248,9 @@ def credential_error(purpose: str, error: Exception) -> CredentialError:
         return CredentialError(f"OpenBao does not answer: we could not {purpose}.", silent=True)
     if UNREACHABLE_DATABASE in str(error):
         return CredentialError(f"OpenBao cannot reach the database: we could not {purpose}.")
+    if FORBIDDEN_BY_KUBERNETES in str(error):
+        said = "Kubernetes forbids that to the account that OpenBao has there (docs/openbao.md)"
+        return CredentialError(f"{said}: we could not {purpose}.", permanent=True)
     found = SQL_ERROR.search(str(error))
     if found:
         said = f"PostgreSQL refused: {found[1]} ({found[2]}). We could not {purpose}."

@@ -10,16 +10,17 @@ from sessions.providers.wording import listed
 
 LONGEST_LIFE_S = 86_400
 # Engines in which nothing can be asked for that is not named, and those in which it is named whole.
-NAMED = frozenset({"ssh", "pki"})
+NAMED = frozenset({"ssh", "pki", "kubernetes"})
 WHOLE = NAMED | {"transit"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A mount of an engine, and for what stands behind it where it is.
+    """A mount of an engine, and for what stands behind it where it is, and whose word proves that it is it.
 
-    `allowed` are the only things that may be named there: users (ssh), names (pki), keys (transit), or beginnings of
-    paths (kv), of tables (mysql) and of keys (valkey). Where it is empty everything may be, but in ssh and pki nothing.
+    `allowed` are the only things that may be named there: users (ssh), names (pki), namespaces (kubernetes), keys
+    (transit), or beginnings of paths (kv), of tables (mysql) and of keys (valkey). Where it is empty everything may be,
+    but in ssh, pki and kubernetes nothing.
     """
 
     engine: str
@@ -28,6 +29,7 @@ class Place:
     port: int = 0
     connection: str = ""
     allowed: Sequence[str] = ()
+    ca_file: str = ""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "Place":
@@ -67,7 +69,7 @@ def demand_sound(problems: Sequence[str]) -> None:
 
 def policy(places: Places) -> Iterator[str]:
     """What the control plane's own OpenBao policy needs beside drawbridge-control for these places, in HCL."""
-    asking = {"mysql": "creds", "valkey": "creds", "ssh": "sign", "pki": "issue"}
+    asking = {"mysql": "creds", "valkey": "creds", "ssh": "sign", "pki": "issue", "kubernetes": "creds"}
     for mount, path in sorted({(each.mount, asking[each.engine]) for each in places.values() if each.engine in asking}):
         yield rule(f"{mount}/roles/dbr_*", "create", "update", "read", "delete")
         yield rule(f"sys/leases/lookup/{mount}/{path}/dbr_*", "list", "sudo")

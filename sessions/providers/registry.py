@@ -29,6 +29,7 @@ from sessions.providers.contract import Aging, CredentialError, Details, Life, P
 from sessions.providers.cutter import targets_of
 from sessions.providers.github import App, GitHub, GitHubApi
 from sessions.providers.gitlab import GitLab, GitLabApi, Server
+from sessions.providers.kubernetes import Kubernetes
 from sessions.providers.mysql import MySql
 from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
@@ -131,7 +132,7 @@ def _azure(type_: str) -> Callable[[], Provider]:
 
 PROVIDERS: Mapping[str, Entry] = {
     "openbao": Entry((postgresql.TYPE,), _openbao),
-    **{one.kind: Entry((one.kind,), _at_places(one)) for one in (OpenBaoToken, MySql, Valkey, Ssh, Pki)},
+    **{one.kind: Entry((one.kind,), _at_places(one)) for one in (OpenBaoToken, MySql, Valkey, Ssh, Pki, Kubernetes)},
     "gateway": Entry((egress.TYPE,), egress.Egress),
     "static": Entry((static.TYPE,), _static, handed_over=False),
     "github": Entry((github_words.DELIVERED,), _github("github")),

@@ -21,16 +21,17 @@ INTRODUCTION = """# The battery
 What each provider has to keep, against its far end behind a proxy that misbehaves when told to. Written by
 `script/drill battery --write`; `script/test` runs all of it. The numbers are tests passed of tests run.
 
-`openbao kv` to `ssh` are made by a real OpenBao; their secrets are used at a real OpenBao, MariaDB, Valkey, TLS server
-(with the list of revoked certificates) and sshd. GitHub, GitLab and OAuth 2.0 are stand-ins; GitHub's holds what it is
-asked against GitHub's own description, GitLab's against what its official Python client declares. PostgreSQL and AWS
-have tests of their own that go further (`tests/sessions/providers/test_end.py`, `test_crashes.py`, `test_aws.py`).
+`postgresql` to `kubernetes` are made by a real OpenBao; their secrets are used at a real PostgreSQL, OpenBao, MariaDB,
+Valkey, TLS server (with the list of revoked certificates) and sshd. Kubernetes, GitHub, GitLab, AWS and OAuth 2.0 are
+stand-ins; GitHub's holds what it is asked against GitHub's own description, those of Kubernetes and GitLab against what
+their official Python clients declare, and AWS's is moto with the denies that it lacks. PostgreSQL's proxy stands before
+OpenBao: what cuts asks PostgreSQL itself, and is not held up by it.
 
 Faults are 429 with Retry-After, 500, 503, a page of HTML, a connection that is lost before the far end was asked or
 after it did as it was told, and one that is slow beyond the time-out. A crash loses the answer to the first, second
 ... request of a mint: whatever was made has to be found by its name and ended, or never be called revoked (GitHub and
-OAuth 2.0: only who shows the token can take it back). SSH certificates die by themselves alone: no step calls them
-dead before.
+OAuth 2.0: only who shows the token can take it back; AWS: only who has the keys can see them refused). SSH certificates
+die by themselves alone: no step calls them dead before.
 
 """
 

@@ -1,7 +1,8 @@
 """STS, IAM and EC2 on loopback: moto for their protocol, and what it lacks: it lets through whatever a deny forbids.
 
 As a program: prints {"port"}, then serves until its input ends. A session whose `aws:userid` stands in a deny of its
-role is refused by `ec2:DescribeRegions`, as AWS does; POST /faults/N lets the next N requests fail with 503.
+role is refused by `ec2:DescribeRegions`, as AWS does; POST /faults/N lets the next N requests fail with 503, and GET
+/sessions lists the sessions: {"key", "name", "policy", "denied"}.
 """
 
 import json
@@ -20,7 +21,13 @@ def serve() -> None:
     from werkzeug.serving import make_server
 
     iam, sts = iam_backends[ACCOUNT]["aws"], sts_backends[ACCOUNT]["aws"]
-    made = {"path": "/", "permissions_boundary": None, "description": "", "tags": [], "max_session_duration": "3600"}
+    made: dict[str, Any] = {
+        "path": "/",
+        "permissions_boundary": None,
+        "description": "",
+        "tags": [],
+        "max_session_duration": "3600",
+    }
     role = iam.create_role(ROLE, assume_role_policy_document="{}", **made)
     application = DomainDispatcherApplication(create_backend_app)
     faults = [0]
@@ -30,11 +37,18 @@ def serve() -> None:
         policies = json.dumps({name: role.policies[name] for name in role.policies})
         return session is not None and f"{role.id}:{session.session_name}" in policies
 
+    def row(session: Any) -> dict[str, Any]:
+        key = session.access_key_id
+        return {"key": key, "name": session.session_name, "policy": session.policy, "denied": denied(key)}
+
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         if environ["PATH_INFO"].startswith("/faults/"):
             faults[0] = int(environ["PATH_INFO"].rpartition("/")[2])
             start_response("204 No Content", [])
             return [b""]
+        if environ["PATH_INFO"] == "/sessions":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps([row(one) for one in sts.assumed_roles]).encode()]
         if faults[0] > 0:
             faults[0] -= 1
             start_response("503 Service Unavailable", [("Content-Type", "text/plain")])

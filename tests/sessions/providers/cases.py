@@ -4,10 +4,8 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from redis.exceptions import NoPermissionError
 
-from sessions.providers.contract import Details, Provider
+from sessions.providers.contract import Details
 from sessions.providers.github import App, GitHub, GitHubApi
 from sessions.providers.gitlab import GitLab, GitLabApi
 from sessions.providers.gitlab import Server as GitLabServer
+from sessions.providers.kubernetes import Kubernetes
 from sessions.providers.mysql import MySql
 from sessions.providers.oauth import OAuth, OAuthApi, Server
 from sessions.providers.openbao_api import OpenBaoApi
@@ -31,36 +30,27 @@ from sessions.providers.pki import Pki
 from sessions.providers.ssh import Ssh
 from sessions.providers.valkey import Valkey
 from tests.sessions.providers import faulty
+from tests.sessions.providers.case import TIMEOUT_S, Case, Secret
+from tests.sessions.providers.cases_elsewhere import aws, postgresql
 from tests.sessions.providers.engines import Engines
 from tests.sessions.providers.github_far_end import INSTALLATION, GitHubFarEnd, github
 from tests.sessions.providers.gitlab_far_end import WORKER, GitLabFarEnd, gitlab
 from tests.sessions.providers.oauth_far_end import authorization_server
 
-TIMEOUT_S = 0.7
-Secret = Mapping[str, Any]
-
-
-@dataclass
-class Case:
-    """`inside` and `outside` try the secret, within what was approved and beyond it: whether the far end allowed it.
-
-    `alive` are the credentials that the far end itself still has, of those with this name where it knows names.
-    `by_name`: one that was lost is found again. `takes_back`: a kill ends it; else it dies by itself alone.
-    """
-
-    name: str
-    provider: Provider
-    far: faulty.Faulty
-    details: list[Details]
-    inside: Callable[[Secret], bool]
-    outside: Callable[[Secret], bool]
-    alive: Callable[[str], int]
-    by_name: bool = True
-    takes_back: bool = True
-    labels: dict[str, str] = field(default_factory=lambda: {"agent_session": str(uuid.uuid4())})
-
-
-NAMES = ("openbao kv", "openbao transit", "mysql", "valkey", "pki", "ssh", "github", "gitlab", "oauth2")
+NAMES = (
+    "postgresql",
+    "openbao kv",
+    "openbao transit",
+    "mysql",
+    "valkey",
+    "pki",
+    "ssh",
+    "kubernetes",
+    "github",
+    "gitlab",
+    "aws",
+    "oauth2",
+)
 
 
 @contextmanager
@@ -301,6 +291,33 @@ def _ssh(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     )
 
 
+def _kubernetes(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
+    trust = ssl.create_default_context(cafile=str(found.folder / "ca.pem"))
+
+    def allowed(secret: Secret, path: str, method: str = "GET") -> bool:
+        headers = {"Authorization": f"Bearer {secret['token']}"}
+        answer = httpx.request(method, secret["server"] + path, headers=headers, verify=trust, trust_env=False)
+        assert answer.status_code in (200, 401, 403), answer.text
+        return answer.status_code == 200
+
+    return _engine(
+        name,
+        Kubernetes,
+        found,
+        stack,
+        {"type": "kubernetes", "locations": ["kubernetes:prod/shop/pods"], "actions": ["list"]},
+        inside=lambda secret: allowed(secret, "/api/v1/namespaces/shop/pods"),
+        outside=lambda secret: (
+            allowed(secret, "/api/v1/namespaces/hr/pods")
+            or allowed(secret, "/api/v1/namespaces/shop/pods/one")
+            or allowed(secret, "/api/v1/namespaces/shop/pods/one", "DELETE")
+            or allowed(secret, "/api/v1/namespaces/shop/secrets")
+            or allowed(secret, "/apis/apps/v1/namespaces/shop/deployments")
+        ),
+        alive=lambda credential: len(found.cluster.accounts(credential)),
+    )
+
+
 def _github(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     key = rsa.generate_private_key(65_537, 2_048)
     far = stack.enter_context(github(GitHubFarEnd(key.public_key())))
@@ -373,14 +390,17 @@ def _oauth(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
 
 
 MAKERS: Mapping[str, Callable[[str, Engines, Path, ExitStack], Case]] = {
+    "postgresql": postgresql,
     "openbao kv": _kv,
     "openbao transit": _transit,
     "mysql": _mysql,
     "valkey": _valkey,
     "pki": _pki,
     "ssh": _ssh,
+    "kubernetes": _kubernetes,
     "github": _github,
     "gitlab": _gitlab,
+    "aws": aws,
     "oauth2": _oauth,
 }
 assert set(MAKERS) == set(NAMES)

@@ -1,4 +1,6 @@
-"""OpenBao with all its engines that run here, and what stands behind them: MariaDB, Valkey, sshd, a TLS server's CA."""
+"""OpenBao with all its engines that run here, and what stands behind them: MariaDB, Valkey, sshd, a TLS server's CA,
+and a stand-in for Kubernetes.
+"""
 
 import os
 import secrets
@@ -24,6 +26,7 @@ from sessions.providers import places
 from sessions.providers.openbao_api import OpenBaoApi
 from sessions.providers.places import Place
 from stack.openbao_setup import CONTROL_POLICY, CONTROL_TOKENS, SESSION_TOKENS, login_of, write, write_policy
+from tests.sessions.providers.kubernetes_far_end import OPENBAO, KubernetesFarEnd, kubernetes
 
 NO_PROXY = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
 PASSWORD = "for-tests-alone"
@@ -41,6 +44,7 @@ class Engines:
     api: OpenBaoApi = field(init=False)
     control: dict[str, str] = field(init=False)
     server_certificate: Path = field(init=False)
+    cluster: KubernetesFarEnd = field(default_factory=KubernetesFarEnd)
 
     @property
     def places(self) -> dict[str, Place]:
@@ -52,6 +56,14 @@ class Engines:
             "cache": Place("valkey", "valkey", there, self.ports["valkey"], "cache", allowed=["orders:"]),
             "servers": Place("ssh", "ssh", there, self.ports["sshd"], allowed=[USER]),
             "services": Place("pki", "pki", allowed=["shop.internal"]),
+            "prod": Place(
+                "kubernetes",
+                "kubernetes",
+                there,
+                self.ports["kubernetes"],
+                allowed=["shop"],
+                ca_file=str(self.folder / "ca.pem"),
+            ),
         }
 
     def mysql(self, user: str = "admin", password: str = PASSWORD) -> "pymysql.Connection[Any]":
@@ -74,7 +86,7 @@ def free_port() -> int:
 
 @contextmanager
 def engines(folder: Path) -> Iterator[Engines]:
-    ports = {name: free_port() for name in ("bao", "mysql", "valkey", "sshd")}
+    ports = {name: free_port() for name in ("bao", "mysql", "valkey", "sshd", "kubernetes")}
     token = secrets.token_hex(16)
     root = hvac.Client(url=f"http://127.0.0.1:{ports['bao']}", token=token)
     root.session.trust_env = False
@@ -90,6 +102,8 @@ def engines(folder: Path) -> Iterator[Engines]:
         found.control = _control(found)
         found.api = OpenBaoApi(f"http://127.0.0.1:{ports['bao']}", **found.control, timeout_s=5)
         found.server_certificate = _server_certificate(found)
+        stack.enter_context(kubernetes(found.cluster, ports["kubernetes"], found.server_certificate))
+        _set_up_cluster(found)
         yield found
 
 
@@ -149,8 +163,8 @@ def _valkey(port: int) -> list[str]:
 
 def _mount(root: hvac.Client) -> None:
     write(root, "sys/mounts/apps", type="kv", options={"version": "2"})
-    for mount, kind in (("transit", "transit"), ("ssh", "ssh"), ("pki", "pki")):
-        write(root, f"sys/mounts/{mount}", type=kind)
+    for kind in ("transit", "ssh", "pki", "kubernetes"):
+        write(root, f"sys/mounts/{kind}", type=kind)
     for mount in ("mysql", "valkey"):
         write(root, f"sys/mounts/{mount}", type="database")
     write(root, "sys/auth/approle", type="approle")
@@ -220,10 +234,23 @@ def _control(found: Engines) -> dict[str, str]:
     return login_of(found.root, role)
 
 
+def _set_up_cluster(found: Engines) -> None:
+    authority = found.root.adapter.get("/v1/pki/ca/pem").text
+    (found.folder / "ca.pem").write_text(authority)
+    write(
+        found.root,
+        "kubernetes/config",
+        kubernetes_host=f"https://127.0.0.1:{found.ports['kubernetes']}",
+        kubernetes_ca_cert=authority,
+        service_account_jwt=OPENBAO,
+        disable_local_ca_jwt=True,
+    )
+
+
 def _server_certificate(found: Engines) -> Path:
     """Of a server whose clients show certificates of the same authority."""
     write(found.root, "pki/roles/server", allow_any_name=True, key_type="ec", key_bits=256, ttl="1h")
-    made = write(found.root, "pki/issue/server", common_name="server.internal")["data"]
+    made = write(found.root, "pki/issue/server", common_name="server.internal", ip_sans="127.0.0.1")["data"]
     path = found.folder / "server.pem"
     path.write_text(f"{made['certificate']}\n{made['private_key']}\n")
     return path

@@ -20,6 +20,8 @@ from sessions.providers.places import Place
         ("ssh", "shop/root", False),
         ("pki", "shop/", True),
         ("pki", "shop/x", False),
+        ("kubernetes", "shop/", True),
+        ("kubernetes", "shop/x", False),
     ],
 )
 def test_keys_users_and_names_are_whole_and_the_rest_begins_so(engine: str, what: str, permitted: bool) -> None:
@@ -27,7 +29,8 @@ def test_keys_users_and_names_are_whole_and_the_rest_begins_so(engine: str, what
 
 
 @pytest.mark.parametrize(
-    ("engine", "permitted"), [("kv", True), ("transit", True), ("mysql", True), ("ssh", False), ("pki", False)]
+    ("engine", "permitted"),
+    [("kv", True), ("transit", True), ("mysql", True), ("ssh", False), ("pki", False), ("kubernetes", False)],
 )
 def test_where_nothing_is_named_no_user_and_no_certificate_can_be_had(engine: str, permitted: bool) -> None:
     assert Place(engine, "mount").permits("anything") is permitted

@@ -6,8 +6,8 @@ from sessions.providers import registry
 from sessions.providers.contract import CredentialError
 
 TYPES = (
-    "postgresql, openbao-token, mysql, valkey, ssh, pki, egress, secret, github, github-injected, gitlab, "
-    "gitlab-injected, oauth2, aws, aws-injected, aws-secret, google, google-injected, azure, azure-injected"
+    "postgresql, openbao-token, mysql, valkey, ssh, pki, kubernetes, egress, secret, github, github-injected, "
+    "gitlab, gitlab-injected, oauth2, aws, aws-injected, aws-secret, google, google-injected, azure, azure-injected"
 )
 TARGET = {
     "kind": "postgresql",
