@@ -1,10 +1,7 @@
 """What the battery has to know of the providers that have far ends of their own: PostgreSQL, AWS."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import httpx
@@ -18,7 +15,7 @@ from sessions.providers.cutter import targets_of
 from sessions.providers.openbao import OpenBao
 from sessions.providers.openbao_api import OpenBaoApi
 from stack import Stack
-from tests.sessions.providers import faulty
+from tests.sessions.providers import faulty, programs
 from tests.sessions.providers.aws_far_end import ACCOUNT, ROLE
 from tests.sessions.providers.case import TIMEOUT_S, Case, Secret
 from tests.sessions.providers.engines import Engines
@@ -74,7 +71,7 @@ def aws(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
     monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWORKERWORKER0000")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "worker")
-    url = stack.enter_context(far_end())
+    url, _ = stack.enter_context(programs.running("aws_far_end"))
     far = stack.enter_context(faulty.before(url))
     role = Role(f"arn:aws:iam::{ACCOUNT}:role/{ROLE}", "eu-central-1")
     api, direct = AwsApi(role, TIMEOUT_S, far.url), AwsApi(role, 5, url)
@@ -111,12 +108,3 @@ def aws(name: str, found: Engines, folder: Path, stack: ExitStack) -> Case:
 
 def several(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
-
-
-@contextmanager
-def far_end() -> Iterator[str]:
-    argv = [sys.executable, "-W", "ignore", "-m", "tests.sessions.providers.aws_far_end"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-        process.communicate()

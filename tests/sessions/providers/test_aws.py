@@ -1,8 +1,6 @@
 """Sessions of AWS: started narrowly, denied by name, called dead only when their own keys are refused."""
 
 import json
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ from sessions.providers import aws_policy
 from sessions.providers.aws import Aws
 from sessions.providers.aws_api import AwsApi, Role
 from sessions.providers.contract import CredentialError, Held, Intent, Minted
+from tests.sessions.providers import programs
 from tests.sessions.providers.aws_far_end import ACCOUNT, ROLE
 from tests.sessions.providers.test_aws_policy import READ
 
@@ -27,11 +26,8 @@ ARN = f"arn:aws:iam::{ACCOUNT}:role/{ROLE}"
 
 @pytest.fixture(scope="module")
 def far_end() -> Iterator[str]:
-    argv = [sys.executable, "-W", "ignore", "-m", "tests.sessions.providers.aws_far_end"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-        process.communicate()
+    with programs.running("aws_far_end") as (url, _):
+        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """Secrets of AWS: the current version is read, gateways alone get it, and rotated means that another one is current."""
 
 import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +16,7 @@ from sessions.models import Credential
 from sessions.providers.aws_secrets import AwsSecrets
 from sessions.providers.aws_secrets_api import Account, SecretsApi, Versions
 from sessions.providers.contract import CredentialError, Held, Intent
+from tests.sessions.providers import programs
 from tests.sessions.providers.secrets_far_end import ACCOUNT, REGION
 
 CANARY = "canary-pg-5b1e77"
@@ -28,10 +27,8 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/drawbridge"
 class FarEnd:
     """The program, and a client of it that is not the provider's."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        first = json.loads(process.stdout.readline())
-        self.url, self.function = f"http://127.0.0.1:{first['port']}", first["function"]
+    def __init__(self, url: str, function: str) -> None:
+        self.url, self.function = url, function
         keys = {"aws_access_key_id": "AKIATESTTESTTEST0000", "aws_secret_access_key": "test"}
         self.client = boto3.client("secretsmanager", region_name=REGION, endpoint_url=self.url, **keys)
 
@@ -65,10 +62,8 @@ class FarEnd:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[FarEnd]:
-    argv = [sys.executable, "-W", "ignore", "-m", "tests.sessions.providers.secrets_far_end"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        yield FarEnd(process)
-        process.communicate()
+    with programs.running("secrets_far_end") as (url, printed):
+        yield FarEnd(url, printed["function"])
 
 
 @pytest.fixture
