@@ -85,10 +85,13 @@ class AzureApi:
 
 
 class Azure:
-    """A Provider. `passing` names the gateways that may still pass something on for a session."""
+    """A Provider; its kind is the type of its objects.
 
-    def __init__(self, kind: str, type_: str, apps: Mapping[str, AzureApi], passing: Passing) -> None:
-        self.kind, self._type, self._apps, self._passing = kind, type_, apps, passing
+    `passing` names the gateways that may still pass something on for a session.
+    """
+
+    def __init__(self, kind: str, apps: Mapping[str, AzureApi], passing: Passing) -> None:
+        self.kind, self._apps, self._passing = kind, apps, passing
 
     def slots(self, details: Sequence[Details]) -> Mapping[str, Sequence[Details]]:
         """One token for each app and resource: Entra makes none for two."""
@@ -99,7 +102,7 @@ class Azure:
 
     def problems(self, details: Details) -> Iterator[str]:
         for name in sorted(set(details) - FIELDS, key=str):
-            yield f"An {self._type} object has no field {shown(name)}."
+            yield f"An {self.kind} object has no field {shown(name)}."
         locations, actions = details.get("locations"), details.get("actions")
         if not isinstance(locations, list) or len(locations) != 1:
             yield "locations must be a list of one app: resources belong to it."
@@ -122,12 +125,12 @@ class Azure:
         name = details["locations"][0].removeprefix("azure:")
         words = app.resources.get(resource, resource)
         yield f"{words}, with all that the app {name} of Azure may do there ({resource})."
-        if self._type == INJECTED:
+        if self.kind == INJECTED:
             yield "The gateway adds the token; the agent never has it."
 
     def life(self, details: Sequence[Details]) -> Life:
         left = "it dies by itself, when Entra said: after an hour or so, a day at most."
-        if self._type == INJECTED:
+        if self.kind == INJECTED:
             return Life(0, LONGEST_S, "at once, by the gateways' cut", left)
         return Life(0, LONGEST_S, "not: Entra takes no such token back, it dies by itself", left)
 
@@ -148,7 +151,7 @@ class Azure:
 
     def steps(self, held: Held) -> Sequence[Step]:
         """No far end is asked, so they are taken whatever became of the settings."""
-        if self._type == INJECTED:
+        if self.kind == INJECTED:
             return [gateways_cut(self._passing, held)]
         left = Outcome(False, {"problem": ITS_END})
         return [Step("revoke", "revoke", "Token taken back by Entra", lambda: left, "azure")]

@@ -150,10 +150,13 @@ class GoogleApi:
 
 
 class Google:
-    """A Provider. `passing` names the gateways that may still pass something on for a session."""
+    """A Provider; its kind is the type of its objects.
 
-    def __init__(self, kind: str, type_: str, accounts: Mapping[str, GoogleApi], passing: Passing) -> None:
-        self.kind, self._type, self._accounts, self._passing = kind, type_, accounts, passing
+    `passing` names the gateways that may still pass something on for a session.
+    """
+
+    def __init__(self, kind: str, accounts: Mapping[str, GoogleApi], passing: Passing) -> None:
+        self.kind, self._accounts, self._passing = kind, accounts, passing
 
     def slots(self, details: Sequence[Details]) -> Mapping[str, Sequence[Details]]:
         """One token for each service account."""
@@ -165,7 +168,7 @@ class Google:
 
     def problems(self, details: Details) -> Iterator[str]:
         for name in sorted(set(details) - FIELDS, key=str):
-            yield f"A {self._type} object has no field {shown(name)}."
+            yield f"A {self.kind} object has no field {shown(name)}."
         locations, actions = details.get("locations"), details.get("actions")
         if not isinstance(locations, list) or len(locations) != 1:
             yield "locations must be a list of one service account: scopes belong to it."
@@ -189,12 +192,12 @@ class Google:
         account = self._api([details]).account
         for action in sorted(details["actions"]):
             yield f"{account.scopes.get(action, action)}, as {account.service_account} of Google Cloud ({action})."
-        if self._type == INJECTED:
+        if self.kind == INJECTED:
             yield "The gateway adds the token; the agent never has it."
 
     def life(self, details: Sequence[Details]) -> Life:
         left = "it dies by itself, after an hour at most."
-        if self._type == INJECTED:
+        if self.kind == INJECTED:
             return Life(0, LONGEST_S, "at once, by the gateways' cut", left)
         return Life(0, LONGEST_S, "not: Google takes no such token back, it dies by itself", left)
 
@@ -214,7 +217,7 @@ class Google:
 
     def steps(self, held: Held) -> Sequence[Step]:
         """No far end is asked, so they are taken whatever became of the settings."""
-        if self._type == INJECTED:
+        if self.kind == INJECTED:
             return [gateways_cut(self._passing, held)]
         left = Outcome(False, {"problem": ITS_END})
         return [Step("revoke", "revoke", "Token taken back by Google", lambda: left, "google")]

@@ -112,20 +112,20 @@ def _aws_secrets() -> Provider:
     return aws_secrets.AwsSecrets(accounts, holds.passing)
 
 
-def _google(type_: str) -> Callable[[], Provider]:
+def _google(kind: str) -> Callable[[], Provider]:
     def build() -> Provider:
         entries = settings.GOOGLE_ACCOUNTS.items()
         accounts = {name: google.GoogleApi(google.Account.of(one), settings.GOOGLE_TIMEOUT_S) for name, one in entries}
-        return google.Google(type_, type_, accounts, holds.passing)
+        return google.Google(kind, accounts, holds.passing)
 
     return build
 
 
-def _azure(type_: str) -> Callable[[], Provider]:
+def _azure(kind: str) -> Callable[[], Provider]:
     def build() -> Provider:
         entries = settings.AZURE_APPS.items()
         apps = {name: azure.AzureApi(azure.App.of(one), settings.AZURE_TIMEOUT_S) for name, one in entries}
-        return azure.Azure(type_, type_, apps, holds.passing)
+        return azure.Azure(kind, apps, holds.passing)
 
     return build
 

@@ -40,9 +40,7 @@ def made(far: Entra, assertion_file: Path) -> Iterator[Any]:
         def make(type_: str = DELIVERED, left: tuple[str, ...] = (), **changed: Any) -> Azure:
             entry = {"tenant": TENANT, "client_id": CLIENT, "assertion_file": str(assertion_file)}
             app = App.of({**entry, "authority": far.url, "resources": RESOURCES, **changed})
-            return Azure(
-                type_, type_, {"reports": open_.enter_context(closing(AzureApi(app, 2)))}, lambda session: left
-            )
+            return Azure(type_, {"reports": open_.enter_context(closing(AzureApi(app, 2)))}, lambda session: left)
 
         yield make
 
@@ -83,7 +81,7 @@ def test_problem_is_said_in_a_sentence(made: Make, changed: dict[str, object], p
 
 
 def test_without_settings_there_is_none(made: Make) -> None:
-    [problem] = Azure(DELIVERED, DELIVERED, {}, lambda session: ()).problems(READ)
+    [problem] = Azure(DELIVERED, {}, lambda session: ()).problems(READ)
     assert problem == "'azure:reports' is not an app; there is none."
     [problem] = made(resources={}).problems(READ)
     assert problem == f"'{STORAGE}' is no resource that is offered; there is none."
@@ -254,7 +252,7 @@ def test_silence_is_said(made: Make) -> None:
 
 def test_an_app_that_was_taken_out_is_said_and_its_tokens_still_end(made: Make) -> None:
     held = minted(made(INJECTED))
-    empty = Azure(INJECTED, INJECTED, {}, lambda session: ())
+    empty = Azure(INJECTED, {}, lambda session: ())
     assert outcomes(empty, held)["gateways"].done
     with pytest.raises(CredentialError, match="reports is not in AZURE_APPS any more"):
         empty.mint(Intent("dbr_x", [READ], 900), lambda handle: None)

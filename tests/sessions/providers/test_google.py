@@ -64,7 +64,7 @@ def made(far: GoogleFarEnd, key_file: Path) -> Iterator[Any]:
         def make(type_: str = DELIVERED, left: tuple[str, ...] = (), **changed: str) -> Google:
             entry = {"service_account": EMAIL, "credentials_file": str(key_file), "scopes": SCOPES, "api": far.url}
             api = open_.enter_context(closing(GoogleApi(Account.of({**entry, **changed}), 2)))
-            return Google(type_, type_, {"reports": api}, lambda session: left)
+            return Google(type_, {"reports": api}, lambda session: left)
 
         yield make
 
@@ -103,7 +103,7 @@ def test_problem_is_said_in_a_sentence(made: Make, changed: dict[str, object], p
 
 
 def test_without_settings_there_is_none() -> None:
-    [problem] = Google(DELIVERED, DELIVERED, {}, lambda session: ()).problems(READ)
+    [problem] = Google(DELIVERED, {}, lambda session: ()).problems(READ)
     assert problem == "'google:reports' is not a service account; there is none."
 
 
@@ -278,7 +278,7 @@ def test_silence_is_said(made: Make) -> None:
 
 def test_an_account_that_was_taken_out_is_said_and_its_tokens_still_end(made: Make) -> None:
     held = minted(made(INJECTED))
-    empty = Google(INJECTED, INJECTED, {}, lambda session: ())
+    empty = Google(INJECTED, {}, lambda session: ())
     assert outcomes(empty, held)["gateways"].done
     with pytest.raises(CredentialError, match="reports is not in GOOGLE_ACCOUNTS any more"):
         empty.mint(Intent("dbr_x", [READ], 900), lambda handle: None)
