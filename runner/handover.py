@@ -178,13 +178,13 @@ def _git_configuration(tokens: Sequence[tuple[Credential, Path]]) -> dict[str, s
     """gitcredentials(7): a helper for each place, out of the environment (git-config(1), GIT_CONFIG_COUNT)."""
     if not tokens:
         return {}
-    entries = []
+    entries = {}
     for credential, path in tokens:
         username, host, places = _git_places(credential)
-        entries.append((f"credential.https://{host}.useHttpPath", "true"))
+        entries[f"credential.https://{host}.useHttpPath"] = "true"
         helper = f'!f() {{ test "$1" = get && echo username={username} && echo "password=$(cat {path})"; }}; f'
-        entries += [(f"credential.https://{host}/{place}.helper", helper) for place in places]
-    numbered = enumerate(entries)
+        entries |= {f"credential.https://{host}/{place}.helper": helper for place in places}
+    numbered = enumerate(entries.items())
     names = {
         f"GIT_CONFIG_{what}_{at}": entry[place] for at, entry in numbered for place, what in enumerate(("KEY", "VALUE"))
     }

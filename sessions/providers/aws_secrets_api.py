@@ -110,12 +110,7 @@ class SecretsApi:
 
     def versions(self, arn: str, name: str) -> Versions:
         purpose = "look at the secret's versions"
-
-        def ask() -> Json:
-            answer: Json = self._client(name).describe_secret(SecretId=arn)
-            return answer
-
-        answer = self._call(purpose, ask)
+        answer = self._described(purpose, arn, name)
         stages = answer.get("VersionIdsToStages")
         if answer.get("ARN") != arn or not isinstance(stages, dict):
             raise CredentialError(f"AWS's answer cannot be understood: we could not {purpose}.")
@@ -124,12 +119,7 @@ class SecretsApi:
     def since(self, secret: Secret, name: str) -> datetime:
         """When its value was changed last; the secret itself is not read."""
         purpose = "ask for the secret's age"
-
-        def ask() -> Json:
-            answer: Json = self._client(name).describe_secret(SecretId=secret.id)
-            return answer
-
-        answer = self._call(purpose, ask)
+        answer = self._described(purpose, secret.id, name)
         times = [answer.get(each) for each in ("LastRotatedDate", "LastChangedDate", "CreatedDate")]
         found = next((each for each in times if isinstance(each, datetime)), None)
         if found is None:
@@ -139,6 +129,13 @@ class SecretsApi:
     def rotate(self, arn: str, name: str) -> None:
         """Tells AWS to start, by the function or the service that the secret is configured with."""
         self._call("rotate the secret", lambda: self._client(name).rotate_secret(SecretId=arn))
+
+    def _described(self, purpose: str, id: str, name: str) -> Json:
+        def ask() -> Json:
+            answer: Json = self._client(name).describe_secret(SecretId=id)
+            return answer
+
+        return self._call(purpose, ask)
 
     def _client(self, name: str) -> Any:
         """boto3's sessions are not safe to share between threads."""

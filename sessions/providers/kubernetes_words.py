@@ -63,8 +63,7 @@ class Resource(NamedTuple):
 
 
 def resource(location: str) -> Resource:
-    match = LOCATION.fullmatch(location)
-    assert match is not None, "it was sound when it was granted"
+    match = _match(location)
     group, part = match["group"] or "", f"/{match['part']}" if match["part"] else ""
     return Resource(group, match["resource"] + part, match["resource"] + (f".{group}" if group else "") + part)
 
@@ -75,8 +74,7 @@ def resources(details: Details) -> list[Resource]:
 
 def namespace(location: str) -> tuple[str, str]:
     """The place and the namespace."""
-    match = LOCATION.fullmatch(location)
-    assert match is not None, "it was sound when it was granted"
+    match = _match(location)
     return match["place"], match["what"]
 
 
@@ -130,3 +128,9 @@ def rules(details: Sequence[Details]) -> list[Json]:
             names = [one.name for one in resources(each) if one.group == group]
             found.append({"apiGroups": [group], "resources": names, "verbs": verbs})
     return found
+
+
+def _match(location: str) -> re.Match[str]:
+    match = LOCATION.fullmatch(location)
+    assert match is not None, "it was sound when it was granted"
+    return match
