@@ -140,26 +140,30 @@ class OpenBaoApi:
 
     def read_secret(self, mount: str, name: str) -> tuple[Json, Json]:
         """The newest version of a secret of a KV engine (version 2), and its metadata: `version`, `created_time`."""
-
-        def read(bao: hvac.Client) -> Json | None:
-            try:
-                answer: Json = bao.adapter.get(f"/v1/{mount}/data/{name}")
-            except exceptions.InvalidPath:
-                return None
-            return answer
-
-        answer = self._call("read the secret", read)
-        if answer is None:
-            raise CredentialError(f"OpenBao has no secret {name} under {mount}.", permanent=True, untouched=True)
-        return answer["data"]["data"], answer["data"]["metadata"]
+        found = self._of_secret("read the secret", mount, "data", name)
+        return found["data"], found["metadata"]
 
     def secret_since(self, mount: str, name: str) -> datetime:
         """When the newest version of a secret of a KV engine (version 2) was written; the secret itself is not read."""
-        metadata = self.read(f"{mount}/metadata/{name}")
+        metadata = self._of_secret("ask for the secret's age", mount, "metadata", name)
         try:
             return datetime.fromisoformat(metadata["versions"][str(metadata["current_version"])]["created_time"])
         except (KeyError, TypeError, ValueError) as error:
             raise CredentialError("OpenBao does not say how old the secret is.") from error
+
+    def _of_secret(self, purpose: str, mount: str, part: str, name: str) -> Json:
+        def read(bao: hvac.Client) -> Json | None:
+            try:
+                answer: Json = bao.adapter.get(f"/v1/{mount}/{part}/{name}")
+            except exceptions.InvalidPath:
+                return None
+            return answer
+
+        answer = self._call(purpose, read)
+        if answer is None:
+            raise CredentialError(f"OpenBao has no secret {name} under {mount}.", permanent=True, untouched=True)
+        data: Json = answer["data"]
+        return data
 
     def exists(self, path: str) -> bool:
         def read(bao: hvac.Client) -> bool:

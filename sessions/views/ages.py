@@ -27,7 +27,6 @@ class Age:
     """Of the version that a session would get; or why that is not known."""
 
     slot: str
-    span: str = ""
     since: datetime | None = None
     problem: str = ""
 
@@ -35,7 +34,11 @@ class Age:
     def of(cls, slot: str, found: datetime | CredentialError) -> "Age":
         if isinstance(found, CredentialError):
             return cls(slot, problem=str(found))
-        return cls(slot, span((now() - found).total_seconds()), found)
+        return cls(slot, since=found)
+
+    @property
+    def span(self) -> str:
+        return span((now() - self.since).total_seconds()) if self.since else ""
 
 
 @require_safe

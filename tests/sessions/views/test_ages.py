@@ -70,7 +70,7 @@ def test_age_that_is_not_known_is_said_and_asked_for_once(asked, browse, monkeyp
 
 def test_secret_that_is_not_there_has_no_age(asked):
     _, provider = asked
-    with pytest.raises(CredentialError):
+    with pytest.raises(CredentialError, match="OpenBao has no secret nowhere under agent-secrets"):
         provider.since([{**GITHUB, "locations": ["kv:nowhere"]}])
 
 
